@@ -1,0 +1,1 @@
+//! A Kafka client: machines, and under feature net a tokio shell.

@@ -1,0 +1,1 @@
+//! What the cluster may become: the decisions of the active controller.

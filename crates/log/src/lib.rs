@@ -1,0 +1,1 @@
+//! A partition's bytes on disk, in Apache Kafka's directory layout.

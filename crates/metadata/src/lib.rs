@@ -1,0 +1,1 @@
+//! What the cluster is: image, delta and the configuration table.

@@ -1,0 +1,3 @@
+//! The command: the server and every tool.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! One partition kept alike on leader and followers.

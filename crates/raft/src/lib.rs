@@ -1,0 +1,1 @@
+//! One log kept alike on a quorum: KRaft.

@@ -1,0 +1,1 @@
+//! The node with threads, sockets and files.

@@ -1,0 +1,1 @@
+//! Many nodes in one thread, in a made-up world.

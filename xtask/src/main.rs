@@ -1,0 +1,3 @@
+//! The developer's commands: tidy, generate, test, bench.
+
+fn main() {}

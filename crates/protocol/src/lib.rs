@@ -2,6 +2,8 @@
 //!
 //! Nothing here touches a file, a socket, a clock or a thread. Bytes come in as slices and leave as bytes.
 
+pub mod batch;
+pub mod compression;
 pub mod ids;
 pub mod refusal;
 pub mod time;

@@ -1,0 +1,764 @@
+//! A disk in memory that fails on demand, for tests and the simulator.
+//!
+//! It keeps apart what a process sees and what would survive the loss of power: bytes are safe after a sync of their
+//! file, names after a sync of their folder. Faults: crash at the n-th change (tearing a write), power loss that drops,
+//! tears or scatters what was not synced, a failed sync (whose bytes are lost for good although they can still be
+//! read, as on Linux), a dying disk, a full disk, flipped bits. [`Injected`] counts what really happened.
+//! The same seed gives the same faults.
+#![expect(clippy::disallowed_types, reason = "many machines share one made-up disk, as they do the real one")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{self, IoSlice};
+use std::os::fd::BorrowedFd;
+use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{Disk, DiskError, DiskFile, DiskLock, Entry, EntryKind, Space, Stat};
+
+/// A made-up disk. A clone is the same disk.
+#[derive(Clone, Debug, Default)]
+pub struct MemoryDisk {
+    shared: Arc<Mutex<State>>,
+}
+
+/// What a crash does to changes that were not synced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Crash {
+    /// The process died, the machine did not: all is there.
+    Process,
+    /// The power failed and nothing unsynced is left.
+    Power,
+    /// The power failed; of each file and folder the first few unsynced changes are left, the last of them torn.
+    Torn {
+        /// Decides how many.
+        seed: u64,
+    },
+    /// The power failed; of what was not synced any sector may be left and any may be missing.
+    Scattered {
+        /// Decides which.
+        seed: u64,
+    },
+}
+
+/// How often each fault has really happened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Injected {
+    /// Crashes at a chosen change.
+    pub crashes: u64,
+    /// Writes of which only a part was done.
+    pub torn_writes: u64,
+    /// Changes that a crash undid, wholly or in part.
+    pub lost_changes: u64,
+    /// Syncs that failed.
+    pub failed_syncs: u64,
+    /// Operations that the dying disk refused.
+    pub failed_operations: u64,
+    /// Writes that found no room.
+    pub refused_writes: u64,
+    /// Bits flipped.
+    pub flipped_bits: u64,
+}
+
+const SECTOR: usize = 512;
+
+#[derive(Debug, Default)]
+struct State {
+    root: Folder,
+    locks: BTreeSet<PathBuf>,
+    /// Handles and locks of an earlier life are dead.
+    life: u64,
+    crashed: bool,
+    changes: u64,
+    syncs: u64,
+    now_ms: i64,
+    faults: Faults,
+    injected: Injected,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Faults {
+    crash_at: Option<u64>,
+    dying_from: Option<u64>,
+    failed_sync: Option<u64>,
+    capacity: Option<u64>,
+}
+
+#[derive(Clone, Debug)]
+enum Node {
+    File(Arc<Mutex<Content>>),
+    Dir(Folder),
+}
+
+/// A folder; a clone is the same folder.
+#[derive(Clone, Debug, Default)]
+struct Folder(Arc<Mutex<Names>>);
+
+#[derive(Debug, Default)]
+struct Names {
+    entries: BTreeMap<String, Node>,
+    /// Names as they would be after a power loss.
+    durable: BTreeMap<String, Node>,
+    unsynced: Vec<Naming>,
+}
+
+/// One change of names, atomic.
+#[derive(Clone, Debug)]
+struct Naming {
+    gone: Option<String>,
+    come: Option<(String, Node)>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Content {
+    now: Vec<u8>,
+    durable: Vec<u8>,
+    unsynced: Vec<Change>,
+    modified_ms: i64,
+}
+
+#[derive(Clone, Debug)]
+enum Change {
+    Write { at: usize, bytes: Vec<u8> },
+    Length(usize),
+}
+
+impl MemoryDisk {
+    /// An empty disk without faults or limits.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// An independent disk with the same content, faultless, as a reader of this one would see it.
+    #[must_use]
+    pub fn copy(&self) -> Self {
+        let state = self.state();
+        let state = State { root: state.root.copy(), now_ms: state.now_ms, ..State::default() };
+        Self { shared: Arc::new(Mutex::new(state)) }
+    }
+
+    /// How many changes there have been: writes, truncations, syncs, new, changed and removed names.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.state().changes
+    }
+
+    /// How many syncs there have been, of files and folders.
+    #[must_use]
+    pub fn syncs(&self) -> u64 {
+        self.state().syncs
+    }
+
+    /// What has happened so far.
+    #[must_use]
+    pub fn injected(&self) -> Injected {
+        self.state().injected
+    }
+
+    /// Crashes when the `n`-th change from now (1 is the next) is being made; a write is then made in part.
+    pub fn crash_at(&self, n: u64) {
+        let mut state = self.state();
+        state.faults.crash_at = Some(state.changes + n);
+    }
+
+    /// From the `n`-th change from now on, changes fail with an I/O error.
+    pub fn die_at(&self, n: u64) {
+        let mut state = self.state();
+        state.faults.dying_from = Some(state.changes + n);
+    }
+
+    /// The `n`-th sync from now fails, once; what it should have saved is never saved.
+    pub fn fail_sync(&self, n: u64) {
+        let mut state = self.state();
+        state.faults.failed_sync = Some(state.syncs + n);
+    }
+
+    /// Limits the bytes of all files together; `None` lifts the limit.
+    pub fn set_capacity(&self, bytes: Option<u64>) {
+        self.state().faults.capacity = bytes;
+    }
+
+    /// Sets the clock that dates files, in ms.
+    pub fn set_time(&self, now_ms: i64) {
+        self.state().now_ms = now_ms;
+    }
+
+    /// Flips a bit of a file, on the disk and in the cache. Whether there is such a bit is the answer.
+    pub fn flip_bit(&self, path: &Path, bit: u64) -> bool {
+        let mut state = self.state();
+        let Ok(content) = state.root.file(path) else { return false };
+        let mut content = lock(&content);
+        let (index, mask) = (usize::try_from(bit / 8).unwrap_or(usize::MAX), 1 << (bit % 8));
+        let Some(byte) = content.now.get_mut(index) else { return false };
+        *byte ^= mask;
+        if let Some(byte) = content.durable.get_mut(index) {
+            *byte ^= mask;
+        }
+        state.injected.flipped_bits += 1;
+        true
+    }
+
+    /// Whether the disk has crashed and waits for [`reboot`](Self::reboot).
+    #[must_use]
+    pub fn has_crashed(&self) -> bool {
+        self.state().crashed
+    }
+
+    /// Loses what `crash` loses and starts again, without faults. Files and locks held until now are dead.
+    pub fn reboot(&self, crash: Crash) {
+        let mut state = self.state();
+        let mut loss = Loss { crash, random: Random(crash.seed()), lost: 0, torn: 0 };
+        state.root.lose(&mut loss);
+        state.injected.lost_changes += loss.lost;
+        state.injected.torn_writes += loss.torn;
+        state.faults = Faults { capacity: state.faults.capacity, ..Faults::default() };
+        state.locks.clear();
+        state.life += 1;
+        state.crashed = false;
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        lock(&self.shared)
+    }
+
+    fn file(&self, path: &Path, content: Arc<Mutex<Content>>, life: u64) -> Arc<dyn DiskFile> {
+        Arc::new(MemoryFile { disk: self.clone(), path: path.to_owned(), content, life })
+    }
+}
+
+impl Crash {
+    fn seed(self) -> u64 {
+        match self {
+            Self::Process | Self::Power => 0,
+            Self::Torn { seed } | Self::Scattered { seed } => seed,
+        }
+    }
+}
+
+/// What becomes of a change.
+enum Fate {
+    Done,
+    /// The machine stops in the middle of it.
+    Torn(u64),
+}
+
+impl State {
+    fn alive(&self, life: u64) -> Result<(), io::Error> {
+        if self.crashed || life != self.life { Err(io::Error::other("the disk has crashed")) } else { Ok(()) }
+    }
+
+    /// Every change passes here, and may find its fault.
+    fn change(&mut self, life: u64) -> Result<Fate, io::Error> {
+        self.alive(life)?;
+        self.changes += 1;
+        if self.faults.crash_at.is_some_and(|at| self.changes >= at) {
+            self.crashed = true;
+            self.injected.crashes += 1;
+            return Ok(Fate::Torn(Random(self.changes).next()));
+        }
+        if self.faults.dying_from.is_some_and(|from| self.changes >= from) {
+            self.injected.failed_operations += 1;
+            return Err(io::Error::from_raw_os_error(5));
+        }
+        Ok(Fate::Done)
+    }
+
+    /// As [`change`](Self::change), for changes that are made wholly or not at all.
+    fn whole_change(&mut self, life: u64) -> Result<(), io::Error> {
+        match self.change(life)? {
+            Fate::Done => Ok(()),
+            Fate::Torn(_) => Err(io::Error::other("the disk has crashed")),
+        }
+    }
+
+    fn sync_fails(&mut self) -> bool {
+        self.syncs += 1;
+        let fails = self.faults.failed_sync == Some(self.syncs);
+        self.injected.failed_syncs += u64::from(fails);
+        fails
+    }
+
+    fn room(&self) -> u64 {
+        self.faults.capacity.map_or(u64::MAX, |capacity| capacity.saturating_sub(self.root.bytes()))
+    }
+}
+
+impl Disk for MemoryDisk {
+    fn open(&self, path: &Path) -> Result<Arc<dyn DiskFile>, DiskError> {
+        let state = self.state();
+        let life = state.life;
+        let content = state.alive(life).and_then(|()| state.root.file(path));
+        Ok(self.file(path, content.map_err(failed("open", path))?, life))
+    }
+
+    fn create(&self, path: &Path) -> Result<Arc<dyn DiskFile>, DiskError> {
+        let mut state = self.state();
+        let life = state.life;
+        state.whole_change(life).map_err(failed("create", path))?;
+        let now_ms = state.now_ms;
+        if let Ok(content) = state.root.file(path) {
+            lock(&content).set_length(0, now_ms);
+            return Ok(self.file(path, content, life));
+        }
+        let content = Arc::new(Mutex::new(Content { modified_ms: now_ms, ..Content::default() }));
+        let node = Node::File(Arc::clone(&content));
+        state.root.name(path, node).map_err(failed("create", path))?;
+        Ok(self.file(path, content, life))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> Result<(), DiskError> {
+        let mut state = self.state();
+        let life = state.life;
+        let renamed = state.whole_change(life).and_then(|()| state.root.rename(from, to));
+        renamed.map_err(failed("rename", from))
+    }
+
+    fn remove(&self, path: &Path) -> Result<bool, DiskError> {
+        let mut state = self.state();
+        let life = state.life;
+        state.whole_change(life).map_err(failed("remove", path))?;
+        let there = state.root.file(path).is_ok();
+        if there {
+            state.root.forget(path).map_err(failed("remove", path))?;
+        }
+        Ok(there)
+    }
+
+    fn create_dir(&self, path: &Path) -> Result<(), DiskError> {
+        let mut state = self.state();
+        let life = state.life;
+        state.whole_change(life).map_err(failed("create folder", path))?;
+        for above in path.ancestors().collect::<Vec<_>>().into_iter().rev() {
+            if parts(above).next().is_some() && state.root.dir(above).is_err() {
+                state
+                    .root
+                    .name(above, Node::Dir(Folder::default()))
+                    .map_err(failed("create folder", path))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn remove_dir(&self, path: &Path) -> Result<(), DiskError> {
+        let mut state = self.state();
+        let life = state.life;
+        state.whole_change(life).map_err(failed("remove folder", path))?;
+        match state.root.forget(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(DiskError::new("remove folder", path, error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn list(&self, dir: &Path) -> Result<Vec<Entry>, DiskError> {
+        let state = self.state();
+        let life = state.life;
+        state.alive(life).map_err(failed("list", dir))?;
+        let found = state.root.dir(dir).map_err(failed("list", dir))?;
+        let entry = |(name, node): (&String, &Node)| Entry { name: name.clone(), kind: node.kind() };
+        let entries = found.names().entries.iter().map(entry).collect();
+        Ok(entries)
+    }
+
+    fn stat(&self, path: &Path) -> Result<Option<Stat>, DiskError> {
+        let state = self.state();
+        let life = state.life;
+        state.alive(life).map_err(failed("stat", path))?;
+        if let Ok(content) = state.root.file(path) {
+            let content = lock(&content);
+            return Ok(Some(Stat { length: content.now.len() as u64, modified_ms: content.modified_ms }));
+        }
+        Ok(state.root.dir(path).ok().map(|_| Stat { length: 0, modified_ms: 0 }))
+    }
+
+    fn sync_dir(&self, dir: &Path) -> Result<(), DiskError> {
+        let mut state = self.state();
+        let life = state.life;
+        state.whole_change(life).map_err(failed("sync folder", dir))?;
+        let fails = state.sync_fails();
+        let found = state.root.dir(dir).map_err(failed("sync folder", dir))?;
+        let mut names = found.names();
+        let unsynced = std::mem::take(&mut names.unsynced);
+        if fails {
+            return Err(DiskError::new("sync folder", dir, io::Error::from_raw_os_error(5)));
+        }
+        for naming in unsynced {
+            naming.apply(&mut names.durable);
+        }
+        Ok(())
+    }
+
+    fn lock(&self, path: &Path) -> Result<Option<DiskLock>, DiskError> {
+        if self.stat(path)?.is_none() {
+            self.create(path)?;
+        }
+        let mut state = self.state();
+        let life = state.life;
+        if !state.locks.insert(path.to_owned()) {
+            return Ok(None);
+        }
+        Ok(Some(DiskLock::new(MemoryLock { disk: self.clone(), path: path.to_owned(), life })))
+    }
+
+    fn space(&self, _dir: &Path) -> Result<Space, DiskError> {
+        let state = self.state();
+        let used = state.root.bytes();
+        let total = state.faults.capacity.unwrap_or(1 << 40);
+        Ok(Space { total, usable: total.saturating_sub(used) })
+    }
+}
+
+struct MemoryLock {
+    disk: MemoryDisk,
+    path: PathBuf,
+    life: u64,
+}
+
+impl Drop for MemoryLock {
+    fn drop(&mut self) {
+        let mut state = self.disk.state();
+        if state.life == self.life {
+            state.locks.remove(&self.path);
+        }
+    }
+}
+
+#[derive(Debug)]
+struct MemoryFile {
+    disk: MemoryDisk,
+    path: PathBuf,
+    content: Arc<Mutex<Content>>,
+    life: u64,
+}
+
+impl DiskFile for MemoryFile {
+    fn read_at(&self, buffer: &mut [u8], position: u64) -> Result<usize, DiskError> {
+        self.disk.state().alive(self.life).map_err(failed("read", &self.path))?;
+        let content = lock(&self.content);
+        let from = usize::try_from(position).unwrap_or(usize::MAX).min(content.now.len());
+        let n = buffer.len().min(content.now.len() - from);
+        buffer[..n].copy_from_slice(&content.now[from..from + n]);
+        Ok(n)
+    }
+
+    fn write_at(&self, parts: &[IoSlice<'_>], position: u64) -> Result<(), DiskError> {
+        let mut state = self.disk.state();
+        let fate = state.change(self.life).map_err(failed("write", &self.path))?;
+        let mut bytes: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
+        let at = usize::try_from(position).unwrap_or(usize::MAX);
+        let mut content = lock(&self.content);
+        let held = content.now.len();
+        drop(content);
+        let room = state.room().saturating_add(held.saturating_sub(at) as u64);
+        let (now_ms, mut error) = (state.now_ms, None);
+        if let Fate::Torn(random) = fate {
+            bytes.truncate(usize::try_from(random).unwrap_or(0) % (bytes.len() + 1));
+            state.injected.torn_writes += 1;
+            error = Some(io::Error::other("the disk has crashed"));
+        } else if bytes.len() as u64 > room {
+            bytes.truncate(usize::try_from(room).unwrap_or(0));
+            state.injected.refused_writes += 1;
+            error = Some(io::Error::from_raw_os_error(28));
+        }
+        content = lock(&self.content);
+        content.write(at, bytes, now_ms);
+        error.map_or(Ok(()), |error| Err(DiskError::new("write", &self.path, error)))
+    }
+
+    fn truncate(&self, length: u64) -> Result<(), DiskError> {
+        let mut state = self.disk.state();
+        state.whole_change(self.life).map_err(failed("truncate", &self.path))?;
+        lock(&self.content).set_length(usize::try_from(length).unwrap_or(usize::MAX), state.now_ms);
+        Ok(())
+    }
+
+    fn allocate(&self, length: u64) -> Result<(), DiskError> {
+        let mut state = self.disk.state();
+        state.whole_change(self.life).map_err(failed("allocate", &self.path))?;
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        let held = lock(&self.content).now.len();
+        if length.saturating_sub(held) as u64 > state.room() {
+            state.injected.refused_writes += 1;
+            return Err(DiskError::new("allocate", &self.path, io::Error::from_raw_os_error(28)));
+        }
+        if length > held {
+            lock(&self.content).set_length(length, state.now_ms);
+        }
+        Ok(())
+    }
+
+    fn sync(&self) -> Result<(), DiskError> {
+        let mut state = self.disk.state();
+        state.whole_change(self.life).map_err(failed("sync", &self.path))?;
+        let fails = state.sync_fails();
+        let mut content = lock(&self.content);
+        let unsynced = std::mem::take(&mut content.unsynced);
+        if fails {
+            return Err(DiskError::new("sync", &self.path, io::Error::from_raw_os_error(5)));
+        }
+        for change in unsynced {
+            change.apply(&mut content.durable);
+        }
+        Ok(())
+    }
+
+    fn length(&self) -> Result<u64, DiskError> {
+        self.disk.state().alive(self.life).map_err(failed("stat", &self.path))?;
+        Ok(lock(&self.content).now.len() as u64)
+    }
+
+    fn as_fd(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
+}
+
+impl Node {
+    fn kind(&self) -> EntryKind {
+        match self {
+            Self::File(_) => EntryKind::File,
+            Self::Dir(_) => EntryKind::Dir,
+        }
+    }
+}
+
+impl Naming {
+    fn apply(self, names: &mut BTreeMap<String, Node>) {
+        if let Some(gone) = &self.gone {
+            names.remove(gone);
+        }
+        if let Some((name, node)) = self.come {
+            names.insert(name, node);
+        }
+    }
+}
+
+impl Folder {
+    fn names(&self) -> MutexGuard<'_, Names> {
+        lock(&self.0)
+    }
+
+    fn dir(&self, path: &Path) -> Result<Self, io::Error> {
+        let mut dir = self.clone();
+        for part in parts(path) {
+            let next = match dir.names().entries.get(part) {
+                Some(Node::Dir(next)) => next.clone(),
+                Some(Node::File(_)) => return Err(io::ErrorKind::NotADirectory.into()),
+                None => return Err(io::ErrorKind::NotFound.into()),
+            };
+            dir = next;
+        }
+        Ok(dir)
+    }
+
+    fn parent<'a>(&self, path: &'a Path) -> Result<(Self, &'a str), io::Error> {
+        let name = parts(path).last().ok_or(io::ErrorKind::InvalidInput)?;
+        Ok((self.dir(path.parent().unwrap_or(Path::new("")))?, name))
+    }
+
+    fn node(&self, path: &Path) -> Result<Node, io::Error> {
+        let (dir, name) = self.parent(path)?;
+        let node = dir.names().entries.get(name).cloned();
+        node.ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    fn file(&self, path: &Path) -> Result<Arc<Mutex<Content>>, io::Error> {
+        match self.node(path)? {
+            Node::File(content) => Ok(content),
+            Node::Dir(_) => Err(io::ErrorKind::IsADirectory.into()),
+        }
+    }
+
+    fn name(&self, path: &Path, node: Node) -> Result<(), io::Error> {
+        let (dir, name) = self.parent(path)?;
+        dir.names().record(Naming { gone: None, come: Some((name.to_owned(), node)) });
+        Ok(())
+    }
+
+    fn forget(&self, path: &Path) -> Result<Node, io::Error> {
+        let node = self.node(path)?;
+        let (dir, name) = self.parent(path)?;
+        dir.names().record(Naming { gone: Some(name.to_owned()), come: None });
+        Ok(node)
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> Result<(), io::Error> {
+        if from.parent() != to.parent() {
+            let node = self.forget(from)?;
+            return self.name(to, node);
+        }
+        let node = self.node(from)?;
+        let (dir, name) = self.parent(from)?;
+        let come = parts(to).last().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
+        dir.names().record(Naming { gone: Some(name.to_owned()), come: Some((come, node)) });
+        Ok(())
+    }
+
+    fn bytes(&self) -> u64 {
+        let of = |node: &Node| match node {
+            Node::File(content) => lock(content).now.len() as u64,
+            Node::Dir(dir) => dir.bytes(),
+        };
+        self.names().entries.values().map(of).sum()
+    }
+
+    /// The same content, independent, and all of it on the disk.
+    fn copy(&self) -> Self {
+        let of = |node: &Node| match node {
+            Node::File(content) => {
+                let Content { now, modified_ms, .. } = lock(content).clone();
+                let content = Content { durable: now.clone(), now, unsynced: Vec::new(), modified_ms };
+                Node::File(Arc::new(Mutex::new(content)))
+            }
+            Node::Dir(dir) => Node::Dir(dir.copy()),
+        };
+        let entries: BTreeMap<String, Node> =
+            self.names().entries.iter().map(|(name, node)| (name.clone(), of(node))).collect();
+        Self(Arc::new(Mutex::new(Names { durable: entries.clone(), entries, unsynced: Vec::new() })))
+    }
+
+    fn lose(&self, loss: &mut Loss) {
+        let mut names = self.names();
+        let unsynced = std::mem::take(&mut names.unsynced);
+        let kept = match loss.crash {
+            Crash::Process => unsynced.len(),
+            Crash::Power => 0,
+            Crash::Torn { .. } | Crash::Scattered { .. } => loss.random.below(unsynced.len() + 1),
+        };
+        loss.lost += (unsynced.len() - kept) as u64;
+        for naming in unsynced.into_iter().take(kept) {
+            naming.apply(&mut names.durable);
+        }
+        names.entries = names.durable.clone();
+        for node in names.entries.values() {
+            match node {
+                Node::File(content) => lock(content).lose(loss),
+                Node::Dir(dir) => dir.lose(loss),
+            }
+        }
+    }
+}
+
+impl Names {
+    fn record(&mut self, naming: Naming) {
+        naming.clone().apply(&mut self.entries);
+        self.unsynced.push(naming);
+    }
+}
+
+impl Content {
+    fn write(&mut self, at: usize, bytes: Vec<u8>, now_ms: i64) {
+        self.modified_ms = now_ms;
+        self.record(Change::Write { at, bytes });
+    }
+
+    fn set_length(&mut self, length: usize, now_ms: i64) {
+        self.modified_ms = now_ms;
+        self.record(Change::Length(length));
+    }
+
+    fn record(&mut self, change: Change) {
+        change.apply(&mut self.now);
+        self.unsynced.push(change);
+    }
+
+    fn lose(&mut self, loss: &mut Loss) {
+        let unsynced = std::mem::take(&mut self.unsynced);
+        match loss.crash {
+            Crash::Process => self.durable.clone_from(&self.now),
+            Crash::Power => loss.lost += unsynced.len() as u64,
+            Crash::Torn { .. } => self.keep_some(unsynced, loss),
+            Crash::Scattered { .. } => {
+                for change in unsynced {
+                    loss.scatter(change, &mut self.durable);
+                }
+            }
+        }
+        self.now.clone_from(&self.durable);
+    }
+
+    fn keep_some(&mut self, unsynced: Vec<Change>, loss: &mut Loss) {
+        let kept = loss.random.below(unsynced.len() + 1);
+        loss.lost += (unsynced.len() - kept) as u64;
+        for (i, mut change) in unsynced.into_iter().take(kept).enumerate() {
+            if let (Change::Write { bytes, .. }, true) = (&mut change, i + 1 == kept) {
+                bytes.truncate(loss.random.below(bytes.len() + 1));
+                loss.torn += 1;
+            }
+            change.apply(&mut self.durable);
+        }
+    }
+}
+
+impl Change {
+    fn apply(&self, bytes: &mut Vec<u8>) {
+        match self {
+            Self::Length(length) => bytes.resize(*length, 0),
+            Self::Write { at, bytes: new } => {
+                if bytes.len() < at + new.len() {
+                    bytes.resize(at + new.len(), 0);
+                }
+                bytes[*at..at + new.len()].copy_from_slice(new);
+            }
+        }
+    }
+}
+
+/// A power loss under way.
+struct Loss {
+    crash: Crash,
+    random: Random,
+    lost: u64,
+    torn: u64,
+}
+
+impl Loss {
+    /// Applies the sectors of a write that made it; the length is kept, as a journal keeps it.
+    fn scatter(&mut self, change: Change, durable: &mut Vec<u8>) {
+        let Change::Write { at, bytes } = change else { return change.apply(durable) };
+        let whole = durable.len().max(at + bytes.len());
+        durable.resize(whole, 0);
+        let mut missing = false;
+        for (i, sector) in bytes.chunks(SECTOR).enumerate() {
+            if self.random.below(4) == 0 {
+                missing = true;
+            } else {
+                let at = at + i * SECTOR;
+                durable[at..at + sector.len()].copy_from_slice(sector);
+            }
+        }
+        self.lost += u64::from(missing);
+    }
+}
+
+/// Splitmix64: small, and the same everywhere.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, limit: usize) -> usize {
+        usize::try_from(self.next() % limit as u64).unwrap_or(0)
+    }
+}
+
+fn parts(path: &Path) -> impl Iterator<Item = &str> {
+    path.components().filter_map(|part| match part {
+        Component::Normal(name) => name.to_str(),
+        _ => None,
+    })
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DiskError {
+    move |error| DiskError::new(action, path, error)
+}

@@ -4,14 +4,27 @@
 //! the leader epoch lie outside the checksum, so a leader stamps them ([`StampedBatch`]) without touching the rest.
 
 mod batches;
+mod builder;
+mod control;
 mod header;
+mod record;
+mod records;
+mod skim;
 mod stamped;
+mod validate;
+mod varint;
 
 pub use batches::{Batch, Batches, split};
+pub use builder::{BatchBuilder, BatchFields};
+pub use control::{ControlType, TransactionMarker};
 pub use header::{Attributes, BatchHeader, HEADER_LEN, LOG_OVERHEAD, TimestampType, crc32c, sequence_after};
+pub use record::{Header, Headers, Record, RecordParts, RecordView};
+pub use records::{RecordViews, RecordsIter};
 pub use stamped::StampedBatch;
+pub use validate::{Keys, Limits, MAX_RECORD_ERRORS, Timestamps, Validated, validate};
 
 use crate::Refusal;
+use crate::compression::CompressionError;
 
 /// No timestamp, in the fields for timestamps.
 pub const NO_TIMESTAMP: i64 = -1;
@@ -75,9 +88,9 @@ impl BatchError {
     #[must_use]
     pub fn refusal(&self) -> Refusal {
         match self {
-            Self::Incomplete { .. } | Self::Corrupt(_) => Refusal::CorruptMessage,
-            Self::Magic(_) => Refusal::UnsupportedForMessageFormat,
-            Self::Invalid(_) => Refusal::InvalidRecord,
+            Self::Corrupt(_) => Refusal::CorruptMessage,
+            // A cut batch is no batch to Kafka, and one of another format is no batch that Produce carries.
+            Self::Incomplete { .. } | Self::Magic(_) | Self::Invalid(_) => Refusal::InvalidRecord,
             Self::TooLarge { .. } => Refusal::MessageTooLarge,
             Self::Codec(_) => Refusal::UnsupportedCompressionType,
             Self::Records { refusal, .. } => *refusal,
@@ -88,3 +101,13 @@ impl BatchError {
         Self::Corrupt(what.into())
     }
 }
+
+/// The checksum was right, so the producer wrote it like that: trying again will not help.
+impl From<CompressionError> for BatchError {
+    fn from(error: CompressionError) -> Self {
+        Self::Invalid(error.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -43,6 +43,12 @@ impl StampedBatch {
         Self { header: header.to_bytes(), body }
     }
 
+    /// Puts a header and records together and sets length and checksum.
+    #[must_use]
+    pub fn sealed(header: BatchHeader, body: Bytes) -> Self {
+        Self { header: [0; HEADER_LEN], body }.rewritten(header)
+    }
+
     /// Sets what the leader decides and the checksum does not cover.
     #[must_use]
     pub fn at(mut self, base_offset: Offset, leader_epoch: LeaderEpoch) -> Self {
@@ -92,6 +98,7 @@ impl StampedBatch {
     }
 
     fn rewritten(mut self, header: BatchHeader) -> Self {
+        let header = BatchHeader { batch_length: batch_length(self.body.len()), ..header };
         self.header = header.to_bytes();
         let crc = checksum(&self.header, &self.body);
         self.header = BatchHeader { crc, ..header }.to_bytes();

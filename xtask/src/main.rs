@@ -2,7 +2,13 @@
 //!
 //! Each command is a module with a `run(arguments)`. Nothing here is part of the product.
 
+mod apache_tools;
+mod node;
+mod report;
+mod suites;
+mod test;
 mod tidy;
+mod tools;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -21,6 +27,7 @@ fn main() -> ExitCode {
     };
     let done = match command {
         "tidy" => tidy::run(rest),
+        "test" => test::run(rest),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");
             Ok(ExitCode::SUCCESS)

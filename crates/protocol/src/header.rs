@@ -91,3 +91,39 @@ impl ResponseHeader {
         writer.check()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_client_id_has_the_old_form_in_both_versions() {
+        let header = RequestHeader {
+            api_key: 18,
+            api_version: 3,
+            correlation_id: 7,
+            client_id: Some("me".to_owned()),
+        };
+        for (version, end) in [(1, &[][..]), (2, &[0])] {
+            let mut writer = Writer::new();
+            header.encode(&mut writer, version).unwrap();
+            let bytes = writer.into_bytes().freeze();
+            assert_eq!(bytes, [&[0, 18, 0, 3, 0, 0, 0, 7, 0, 2, b'm', b'e'], end].concat());
+            assert_eq!(RequestHeader::peek(&bytes), Some((18, 3)));
+            assert_eq!(RequestHeader::decode(&mut Reader::new(bytes), version).as_ref(), Ok(&header));
+        }
+        assert!(RequestHeader::decode(&mut Reader::new(Bytes::from_static(&[0, 18, 0, 3, 0])), 1).is_err());
+    }
+
+    #[test]
+    fn a_flexible_response_has_a_section_of_tags() {
+        let header = ResponseHeader { correlation_id: 7 };
+        for (version, expected) in [(0, &[0, 0, 0, 7][..]), (1, &[0, 0, 0, 7, 0])] {
+            let mut writer = Writer::new();
+            header.encode(&mut writer, version).unwrap();
+            let bytes = writer.into_bytes().freeze();
+            assert_eq!(bytes, expected);
+            assert_eq!(ResponseHeader::decode(&mut Reader::new(bytes), version), Ok(header));
+        }
+    }
+}

@@ -485,3 +485,81 @@ arrays! {
     i64s, i64s_nullable: i64 = i64, 8;
     uuids, uuids_nullable: Uuid = uuid, 16;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flexible(bytes: &'static [u8]) -> Reader {
+        let mut reader = Reader::new(Bytes::from_static(bytes));
+        reader.set_flexible(true);
+        reader
+    }
+
+    fn problem<T>(mut reader: Reader, read: impl Fn(&mut Reader) -> T) -> Malformed {
+        read(&mut reader);
+        reader.check().expect_err("should be refused").problem
+    }
+
+    #[test]
+    fn varints_have_five_bytes_and_32_bits() {
+        assert_eq!(flexible(&[0xff, 0xff, 0xff, 0xff, 0x0f]).uvarint(), u32::MAX);
+        assert_eq!(flexible(&[0x80, 0x00]).uvarint(), 0);
+        for bytes in [&[0xff, 0xff, 0xff, 0xff, 0x1f][..], &[0x80, 0x80, 0x80, 0x80, 0x80, 0x00]] {
+            assert_eq!(problem(flexible(bytes), Reader::uvarint), Malformed::Varint);
+        }
+        assert_eq!(problem(flexible(&[0x80]), Reader::uvarint), Malformed::Truncated);
+    }
+
+    #[test]
+    fn strings_are_checked() {
+        assert_eq!(flexible(&[3, b'h', b'i']).string(), "hi");
+        assert_eq!(flexible(&[0]).string_nullable(), None);
+        assert_eq!(problem(flexible(&[0]), Reader::string), Malformed::Null);
+        assert_eq!(problem(flexible(&[2, 0xff]), Reader::string), Malformed::Utf8);
+        assert_eq!(problem(flexible(&[9, b'a']), Reader::string), Malformed::Truncated);
+        assert_eq!(problem(flexible(&[0x81, 0x80, 0x02]), Reader::string), Malformed::Length);
+        let old = |bytes| Reader::new(Bytes::from_static(bytes));
+        assert_eq!(old(&[0xff, 0xff]).string_nullable(), None);
+        assert_eq!(problem(old(&[0xff, 0xfe]), Reader::string_nullable), Malformed::Length);
+        assert_eq!(problem(old(&[0xff, 0xff, 0xff, 0xfe]), Reader::bytes_nullable), Malformed::Length);
+    }
+
+    #[test]
+    fn tags_ascend_and_have_the_size_they_claim() {
+        let read = |reader: &mut Reader| {
+            let mut tags = reader.tags();
+            let mut value = 0;
+            while let Some(tag) = reader.next_tag(&mut tags) {
+                match tag {
+                    1 => value = reader.i16(),
+                    _ => reader.skip_tag(&tags),
+                }
+            }
+            value
+        };
+        assert_eq!(read(&mut flexible(&[2, 0, 1, 9, 1, 2, 0, 7])), 7);
+        assert_eq!(problem(flexible(&[2, 1, 2, 0, 7, 1, 2, 0, 7]), read), Malformed::TagOrder);
+        assert_eq!(problem(flexible(&[2, 3, 0, 1, 2, 0, 7]), read), Malformed::TagOrder);
+        assert_eq!(problem(flexible(&[1, 1, 3, 0, 7, 0]), read), Malformed::TagSize);
+        assert_eq!(problem(flexible(&[1, 1, 1, 0, 7, 0]), read), Malformed::TagSize);
+        assert_eq!(problem(flexible(&[1, 9, 9, 0]), read), Malformed::Truncated);
+        assert_eq!(Reader::new(Bytes::from_static(&[1, 0, 0])).tags().left, 0);
+    }
+
+    #[test]
+    fn counts_and_memory_are_bounded() {
+        assert_eq!(problem(flexible(&[4, 0, 0, 0, 0]), Reader::i32s), Malformed::Count(3));
+        let mut reader = Reader::with_budget(Bytes::from_static(&[3, 1, 1]), 2 * size_of::<String>() - 1);
+        reader.set_flexible(true);
+        assert_eq!(problem(reader, Reader::strings), Malformed::Budget);
+    }
+
+    #[test]
+    fn after_an_error_all_is_empty_and_the_first_error_stays() {
+        let mut reader = flexible(&[0, 1, 2, 3, 4, 5]);
+        assert_eq!(reader.string(), "");
+        assert_eq!((reader.i32(), reader.remaining()), (0, 0));
+        assert_eq!(reader.check(), Err(DecodeError { problem: Malformed::Null, at: 1 }));
+    }
+}

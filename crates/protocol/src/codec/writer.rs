@@ -376,3 +376,54 @@ arrays! {
     i64s, i64s_nullable: i64 = |writer, value| writer.i64(*value);
     uuids, uuids_nullable: Uuid = |writer, value| writer.uuid(*value);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_tagged_value_gets_a_long_size() {
+        let mut writer = Writer::new();
+        writer.set_flexible(true);
+        let mut tags = writer.begin_tags();
+        for (tag, length) in [(0, 100), (1, 126), (2, 127), (3, 20_000)] {
+            writer.begin_tag(&mut tags, tag);
+            writer.bytes(&Bytes::from(vec![7; length]));
+            writer.end_tag(&tags);
+        }
+        writer.end_tags(&tags);
+        let bytes = writer.into_bytes().freeze();
+        let mut reader = super::super::Reader::new(bytes);
+        reader.set_flexible(true);
+        let mut tags = reader.tags();
+        let mut lengths = Vec::new();
+        while reader.next_tag(&mut tags).is_some() {
+            lengths.push(reader.bytes().len());
+        }
+        assert_eq!(reader.check(), Ok(()));
+        assert_eq!((lengths, reader.remaining()), (vec![100, 126, 127, 20_000], 0));
+    }
+
+    #[test]
+    fn gaps_are_left_out_and_counted() {
+        let mut writer = Writer::new();
+        writer.i16(1);
+        writer.records(&Records::Gap { length: 1000, slot: 7 });
+        writer.records_nullable(None);
+        writer.records(&Records::Gap { length: 0, slot: 8 });
+        writer.i16(2);
+        let encoded = writer.finish();
+        assert_eq!(encoded.gaps, [Gap { at: 6, length: 1000, slot: 7 }]);
+        assert_eq!(&encoded.bytes[..], [0, 1, 0, 0, 3, 0xe8, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 0, 0, 2]);
+        assert_eq!(encoded.len(), 1016);
+    }
+
+    #[test]
+    fn what_is_too_long_is_refused() {
+        let mut writer = Writer::new();
+        writer.string(&"a".repeat(0x7fff));
+        assert_eq!(writer.check(), Ok(()));
+        writer.string(&"a".repeat(0x8000));
+        assert_eq!(writer.check(), Err(EncodeError::TooLong));
+    }
+}

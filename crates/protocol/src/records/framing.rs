@@ -68,3 +68,36 @@ pub(super) fn metadata_writer(number: i16, version: i16) -> Result<Writer, Encod
     writer.uvarint(u32::try_from(version).map_err(|_| EncodeError::Version(version))?);
     Ok(writer)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::records::coordinator::{self, OffsetCommitKey, OffsetCommitValue};
+    use crate::records::metadata::{FeatureLevelRecord, MetadataRecord};
+
+    #[test]
+    fn a_metadata_record_has_frame_type_and_version_before_it() {
+        let record: MetadataRecord = FeatureLevelRecord { name: "kraft".into(), feature_level: 1 }.into();
+        let bytes = record.encode(0).unwrap();
+        assert_eq!(&bytes[..], [1, 12, 0, 6, b'k', b'r', b'a', b'f', b't', 0, 1, 0]);
+        assert_eq!(MetadataRecord::decode(&bytes), Ok(record));
+        assert!(MetadataRecord::decode(&[0, 12, 0]).is_err(), "another frame");
+        assert!(MetadataRecord::decode(&[1, 0xff, 0x01, 0]).is_err(), "no such type");
+        assert!(MetadataRecord::decode(&[1, 12, 9]).is_err(), "no such version");
+        assert!(MetadataRecord::decode(&[]).is_err(), "nothing");
+    }
+
+    #[test]
+    fn a_key_has_its_type_and_a_value_its_version_before_it() {
+        let key: coordinator::Key =
+            OffsetCommitKey { group: "g".into(), topic: "t".into(), partition: 3 }.into();
+        let bytes = key.encode().unwrap();
+        assert_eq!(&bytes[..], [0, 1, 0, 1, b'g', 0, 1, b't', 0, 0, 0, 3]);
+        assert_eq!(coordinator::Key::decode(&bytes), Ok(key));
+        assert!(coordinator::Key::decode(&[0, 99, 0]).is_err(), "no such type");
+        let value = OffsetCommitValue { offset: 5, ..Default::default() };
+        let bytes = encode_versioned(&value, 3).unwrap();
+        assert_eq!(bytes[..2], [0, 3]);
+        assert_eq!(decode_versioned(&bytes), Ok((value, 3)));
+    }
+}

@@ -1,0 +1,135 @@
+//! Nothing a peer sends makes a decoder take more heap than 4 × the frame + 64 KiB, or panic, or take long.
+
+#![allow(unsafe_code, reason = "an allocator that counts")]
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use bytes::Bytes;
+use ottla_protocol::catalogue::{ENTRIES, Entry};
+use ottla_protocol::codec::{Reader, Writer};
+use ottla_protocol::header::RequestHeader;
+
+thread_local! {
+    static NOW: Cell<isize> = const { Cell::new(0) };
+    static PEAK: Cell<isize> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+fn count(change: isize) {
+    let now = NOW.get() + change;
+    NOW.set(now);
+    PEAK.set(PEAK.get().max(now));
+}
+
+// SAFETY: every call goes to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(layout.size().cast_signed());
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        count(-layout.size().cast_signed());
+        // SAFETY: as the caller promises.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// The most heap that a call had in use at once, beyond what was in use before.
+fn peak(work: impl FnOnce()) -> usize {
+    let before = NOW.get();
+    PEAK.set(before);
+    work();
+    usize::try_from(PEAK.get() - before).unwrap_or(0)
+}
+
+fn check(entry: &Entry, version: i16, frame: &Bytes, what: &str) {
+    let bound = 4 * frame.len() + 64 * 1024;
+    // `Bytes` counts its owners in a block of its own from the second one on; that belongs to the frame.
+    let mut reader = Reader::new(frame.clone());
+    let used = peak(|| {
+        let _ = (entry.decode)(&mut reader, version);
+    });
+    assert!(
+        used <= bound,
+        "{} v{version}, {what}: {used} bytes of heap for a frame of {}",
+        entry.name,
+        frame.len()
+    );
+}
+
+fn random(entry: &Entry, version: i16, seed: u64) -> Vec<u8> {
+    let mut writer = Writer::new();
+    (entry.copy)(&mut Reader::random(seed), &mut writer, version).unwrap();
+    writer.into_bytes().to_vec()
+}
+
+#[test]
+fn one_byte_over_and_over() {
+    for entry in ENTRIES {
+        for version in [entry.min, entry.max] {
+            for byte in [0x00, 0x01, 0x02, 0x03, 0x10, 0x7f, 0x80, 0xff] {
+                for size in [12, 1000, 150_000] {
+                    check(entry, version, &vec![byte; size].into(), &format!("{size} × {byte:#x}"));
+                }
+            }
+        }
+    }
+}
+
+/// A count as large as may pass the first check, at every place of a message, before a flood of small values.
+#[test]
+fn counts_at_every_place() {
+    for entry in ENTRIES {
+        let version = entry.max;
+        let bytes = random(entry, version, 7);
+        for place in 0..bytes.len().min(120) {
+            for count in [
+                &[0xff, 0xff, 0xff, 0xff, 0x0f][..],
+                &[0xff, 0xff, 0x03],
+                &[0x7f, 0xff, 0xff, 0xff],
+                &[0, 0, 0xff, 0xff],
+            ] {
+                let mut frame = bytes[..place].to_vec();
+                frame.extend_from_slice(count);
+                frame.resize(frame.len() + 70_000, 1);
+                check(entry, version, &frame.into(), &format!("{count:x?} at {place}"));
+            }
+        }
+    }
+}
+
+#[test]
+fn flipped_bits() {
+    for entry in ENTRIES {
+        for version in entry.min..=entry.max {
+            let bytes = random(entry, version, 3);
+            for place in 0..bytes.len().min(120) {
+                for bit in [0x01, 0x80, 0xff] {
+                    let mut frame = bytes.clone();
+                    frame[place] ^= bit;
+                    check(entry, version, &frame.into(), &format!("bit {bit:#x} at {place}"));
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_flood_of_tags() {
+    // 2³² − 1 tags are announced; each that comes costs two bytes.
+    let mut frame = vec![0xff, 0xff, 0xff, 0xff, 0x0f];
+    for tag in 0u8..100 {
+        frame.extend_from_slice(&[tag, 0]);
+    }
+    let mut header = vec![0, 18, 0, 3, 0, 0, 0, 1, 0xff, 0xff];
+    header.extend_from_slice(&frame);
+    let used = peak(|| assert!(RequestHeader::decode(&mut Reader::new(header.into()), 2).is_err()));
+    assert!(used < 64 * 1024, "{used}");
+}

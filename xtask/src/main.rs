@@ -3,6 +3,7 @@
 //! Each command is a module with a `run(arguments)`. Nothing here is part of the product.
 
 mod apache_tools;
+mod generate;
 mod node;
 mod report;
 mod suites;
@@ -27,6 +28,7 @@ fn main() -> ExitCode {
     };
     let done = match command {
         "tidy" => tidy::run(rest),
+        "generate" => generate::run(rest),
         "test" => test::run(rest),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");

@@ -15,7 +15,7 @@ mod validate;
 mod varint;
 
 pub use batches::{Batch, Batches, split};
-pub use builder::{BatchBuilder, BatchFields};
+pub use builder::{BatchBuilder, BatchFields, PackedBatch};
 pub use control::{ControlType, TransactionMarker};
 pub use header::{Attributes, BatchHeader, HEADER_LEN, LOG_OVERHEAD, TimestampType, crc32c, sequence_after};
 pub use record::{Header, Headers, Record, RecordParts, RecordView};

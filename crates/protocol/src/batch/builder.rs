@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use crate::batch::header::sequence_after;
 use crate::batch::record::RecordParts;
+use crate::batch::stamped::batch_length;
 use crate::batch::{
     Attributes, BatchError, BatchHeader, HEADER_LEN, NO_TIMESTAMP, StampedBatch, TimestampType,
 };
@@ -52,7 +53,8 @@ impl Default for BatchFields {
 /// Collects records into one batch.
 #[derive(Clone, Debug)]
 pub struct BatchBuilder {
-    plain: Vec<u8>,
+    /// Room for the header, then the plain records.
+    bytes: Vec<u8>,
     count: i32,
     next_delta: i32,
     base_timestamp: i64,
@@ -66,7 +68,7 @@ impl Default for BatchBuilder {
 }
 
 impl BatchBuilder {
-    /// Without records and without memory.
+    /// Without records.
     #[must_use]
     pub fn new() -> Self {
         Self::with_capacity(0)
@@ -75,13 +77,9 @@ impl BatchBuilder {
     /// With memory for `plain_bytes` of records.
     #[must_use]
     pub fn with_capacity(plain_bytes: usize) -> Self {
-        Self {
-            plain: Vec::with_capacity(plain_bytes),
-            count: 0,
-            next_delta: 0,
-            base_timestamp: NO_TIMESTAMP,
-            max_timestamp: NO_TIMESTAMP,
-        }
+        let mut bytes = Vec::with_capacity(HEADER_LEN + plain_bytes);
+        bytes.resize(HEADER_LEN, 0);
+        Self { bytes, count: 0, next_delta: 0, base_timestamp: NO_TIMESTAMP, max_timestamp: NO_TIMESTAMP }
     }
 
     /// Adds a record behind the last; gives its place in the batch.
@@ -104,12 +102,12 @@ impl BatchBuilder {
     pub fn append_at(&mut self, offset_delta: i32, record: &RecordParts<'_>) -> Result<(), BatchError> {
         assert!(offset_delta >= self.next_delta, "offsets of a batch rise");
         let base_timestamp = if self.count == 0 { record.timestamp } else { self.base_timestamp };
-        let size = self.plain.len().saturating_add(record.size_at_most());
+        let size = self.bytes.len().saturating_add(record.size_at_most());
         if size > MAX_PLAIN || offset_delta == i32::MAX {
             return Err(BatchError::TooLarge { size, max: MAX_PLAIN });
         }
         let delta = record.timestamp.wrapping_sub(base_timestamp);
-        if !record.write(offset_delta, delta, &mut self.plain) {
+        if !record.write(offset_delta, delta, &mut self.bytes) {
             return Err(BatchError::TooLarge { size, max: MAX_PLAIN });
         }
         self.base_timestamp = base_timestamp;
@@ -130,7 +128,7 @@ impl BatchBuilder {
     /// Bytes of the whole batch, if it were not compressed.
     #[must_use]
     pub fn plain_size(&self) -> usize {
-        HEADER_LEN + self.plain.len()
+        self.bytes.len()
     }
 
     /// Bytes of the whole batch if compression shrinks the records to `ratio` of their size, with 5 % to spare.
@@ -138,7 +136,7 @@ impl BatchBuilder {
     pub fn estimated_size(&self, compression: Compression, ratio: f64) -> usize {
         match compression {
             Compression::None => self.plain_size(),
-            _ => HEADER_LEN + (self.plain.len() as f64 * ratio * 1.05) as usize,
+            _ => HEADER_LEN + ((self.bytes.len() - HEADER_LEN) as f64 * ratio * 1.05) as usize,
         }
     }
 
@@ -163,16 +161,25 @@ impl BatchBuilder {
     /// The batch. Its length, checksum and last offset follow from the records.
     #[must_use]
     pub fn finish(self, fields: &BatchFields, codecs: &mut Codecs) -> StampedBatch {
+        let body_at = HEADER_LEN;
+        let packed = self.pack(fields, codecs);
+        StampedBatch::sealed(packed.header, Bytes::from(packed.bytes).slice(body_at..))
+    }
+
+    /// Compresses the records now, and leaves the checksum to when the producer's sequence is known.
+    #[must_use]
+    pub fn pack(self, fields: &BatchFields, codecs: &mut Codecs) -> PackedBatch {
         let header = self.header(fields);
-        let body: Bytes = match header.compression() {
-            Compression::None => self.plain.into(),
+        let bytes = match header.compression() {
+            Compression::None => self.bytes,
             _ => {
-                let mut body = Vec::with_capacity(self.plain.len() / 2 + 64);
-                codecs.compress(fields.effort, &self.plain, &mut body);
-                body.into()
+                let mut packed = Vec::with_capacity(HEADER_LEN + self.bytes.len() / 2);
+                packed.resize(HEADER_LEN, 0);
+                codecs.compress(fields.effort, &self.bytes[HEADER_LEN..], &mut packed);
+                packed
             }
         };
-        StampedBatch::sealed(header, body)
+        PackedBatch { header, bytes }
     }
 
     fn header(&self, fields: &BatchFields) -> BatchHeader {
@@ -206,3 +213,51 @@ impl BatchBuilder {
 
 /// Plain bytes of the records of one batch at most: far above any limit, below what a length can say.
 const MAX_PLAIN: usize = (i32::MAX as usize) - (1 << 20);
+
+/// A batch whose records are done, in one piece; what a producer sends and, after a refusal, sends again.
+#[derive(Clone, Debug)]
+pub struct PackedBatch {
+    header: BatchHeader,
+    /// Room for the header, then the records as they are stored.
+    bytes: Vec<u8>,
+}
+
+impl PackedBatch {
+    /// Takes a whole batch, as [`PackedBatch::seal`] gave it out.
+    ///
+    /// # Errors
+    /// As [`StampedBatch::verbatim`].
+    pub fn from_bytes(bytes: Bytes) -> Result<Self, BatchError> {
+        let header = StampedBatch::verbatim(bytes.clone())?.header();
+        Ok(Self { header, bytes: bytes.into() })
+    }
+
+    /// The header, but for length and checksum.
+    #[must_use]
+    pub fn header(&self) -> &BatchHeader {
+        &self.header
+    }
+
+    /// Bytes of the whole batch.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Sets who wrote it, and the sequence number of its first record.
+    #[must_use]
+    pub fn sequenced(mut self, id: ProducerId, epoch: ProducerEpoch, base_sequence: i32) -> Self {
+        (self.header.producer_id, self.header.producer_epoch) = (id, epoch);
+        self.header.base_sequence = base_sequence;
+        self
+    }
+
+    /// The whole batch with length and checksum right.
+    #[must_use]
+    pub fn seal(mut self) -> Bytes {
+        self.header.batch_length = batch_length(self.bytes.len() - HEADER_LEN);
+        self.header.crc = self.header.checksum(&self.bytes[HEADER_LEN..]);
+        self.bytes[..HEADER_LEN].copy_from_slice(&self.header.to_bytes());
+        self.bytes.into()
+    }
+}

@@ -407,6 +407,28 @@ fn markers_of_transactions() {
 }
 
 #[test]
+fn a_packed_batch_can_be_sequenced_late_and_again() {
+    for codec in Compression::ALL {
+        let mut builder = BatchBuilder::new();
+        Plain::of("x").append_to(&mut builder);
+        let packed = builder.pack(&fields(codec), &mut Codecs::new());
+        let first = packed.sequenced(ProducerId(5), ProducerEpoch(0), 17);
+        let size = first.size();
+        let first = first.seal();
+        assert_eq!(size, first.len());
+        let second = PackedBatch::from_bytes(first.clone())
+            .unwrap()
+            .sequenced(ProducerId(5), ProducerEpoch(1), 0)
+            .seal();
+        for (bytes, epoch, sequence) in [(first, 0, 17), (second, 1, 0)] {
+            let header = accept(&bytes, &Limits::default()).unwrap().header;
+            assert_eq!((header.producer_epoch, header.base_sequence), (ProducerEpoch(epoch), sequence));
+            assert_eq!(read(&bytes).unwrap(), [Plain::of("x")]);
+        }
+    }
+}
+
+#[test]
 fn a_record_count_reserves_nothing() {
     let batch = build(&[Plain::of("x")], &fields(Compression::None));
     let lied = changed(&batch, |h| (h.record_count, h.last_offset_delta) = (i32::MAX, i32::MAX - 1));

@@ -478,7 +478,7 @@ pub const ENTRIES: &[Entry] = &[
     entry::<crate::records::metadata::UnregisterBrokerRecord>("metadata", "UnregisterBrokerRecord"),
     entry::<crate::records::metadata::UnregisterControllerRecord>("metadata", "UnregisterControllerRecord"),
     entry::<crate::records::metadata::UserScramCredentialRecord>("metadata", "UserScramCredentialRecord"),
-    entry::<crate::records::metadata::ZkMigrationRecord>("metadata", "ZkMigrationRecord"),
+    entry::<crate::records::metadata::ZkMigrationStateRecord>("metadata", "ZkMigrationStateRecord"),
     entry::<crate::records::principal::DefaultPrincipalData>("principal", "DefaultPrincipalData"),
     entry::<crate::records::share::ShareSnapshotKey>("share", "ShareSnapshotKey"),
     entry::<crate::records::share::ShareSnapshotValue>("share", "ShareSnapshotValue"),

@@ -37,7 +37,7 @@ pub mod unfence_broker;
 pub mod unregister_broker;
 pub mod unregister_controller;
 pub mod user_scram_credential;
-pub mod zk_migration;
+pub mod zk_migration_state;
 
 pub use abort_transaction::AbortTransactionRecord;
 pub use access_control_entry::AccessControlEntryRecord;
@@ -65,7 +65,7 @@ pub use unfence_broker::UnfenceBrokerRecord;
 pub use unregister_broker::UnregisterBrokerRecord;
 pub use unregister_controller::UnregisterControllerRecord;
 pub use user_scram_credential::UserScramCredentialRecord;
-pub use zk_migration::ZkMigrationRecord;
+pub use zk_migration_state::ZkMigrationStateRecord;
 
 /// Any record of the metadata log.
 #[derive(Clone, Debug, PartialEq)]
@@ -88,7 +88,7 @@ pub enum MetadataRecord {
     AccessControlEntry(AccessControlEntryRecord),
     RemoveAccessControlEntry(RemoveAccessControlEntryRecord),
     NoOp(NoOpRecord),
-    ZkMigration(ZkMigrationRecord),
+    ZkMigrationState(ZkMigrationStateRecord),
     RemoveUserScramCredential(RemoveUserScramCredentialRecord),
     BeginTransaction(BeginTransactionRecord),
     EndTransaction(EndTransactionRecord),
@@ -122,7 +122,7 @@ impl MetadataRecord {
             Self::AccessControlEntry(_) => 18,
             Self::RemoveAccessControlEntry(_) => 19,
             Self::NoOp(_) => 20,
-            Self::ZkMigration(_) => 21,
+            Self::ZkMigrationState(_) => 21,
             Self::RemoveUserScramCredential(_) => 22,
             Self::BeginTransaction(_) => 23,
             Self::EndTransaction(_) => 24,
@@ -156,7 +156,7 @@ impl MetadataRecord {
             Self::AccessControlEntry(_) => "AccessControlEntryRecord",
             Self::RemoveAccessControlEntry(_) => "RemoveAccessControlEntryRecord",
             Self::NoOp(_) => "NoOpRecord",
-            Self::ZkMigration(_) => "ZkMigrationRecord",
+            Self::ZkMigrationState(_) => "ZkMigrationStateRecord",
             Self::RemoveUserScramCredential(_) => "RemoveUserScramCredentialRecord",
             Self::BeginTransaction(_) => "BeginTransactionRecord",
             Self::EndTransaction(_) => "EndTransactionRecord",
@@ -190,7 +190,7 @@ impl MetadataRecord {
             Self::AccessControlEntry(_) => AccessControlEntryRecord::MAX,
             Self::RemoveAccessControlEntry(_) => RemoveAccessControlEntryRecord::MAX,
             Self::NoOp(_) => NoOpRecord::MAX,
-            Self::ZkMigration(_) => ZkMigrationRecord::MAX,
+            Self::ZkMigrationState(_) => ZkMigrationStateRecord::MAX,
             Self::RemoveUserScramCredential(_) => RemoveUserScramCredentialRecord::MAX,
             Self::BeginTransaction(_) => BeginTransactionRecord::MAX,
             Self::EndTransaction(_) => EndTransactionRecord::MAX,
@@ -228,7 +228,7 @@ impl MetadataRecord {
             18 => Self::AccessControlEntry(AccessControlEntryRecord::decode(r, version)?),
             19 => Self::RemoveAccessControlEntry(RemoveAccessControlEntryRecord::decode(r, version)?),
             20 => Self::NoOp(NoOpRecord::decode(r, version)?),
-            21 => Self::ZkMigration(ZkMigrationRecord::decode(r, version)?),
+            21 => Self::ZkMigrationState(ZkMigrationStateRecord::decode(r, version)?),
             22 => Self::RemoveUserScramCredential(RemoveUserScramCredentialRecord::decode(r, version)?),
             23 => Self::BeginTransaction(BeginTransactionRecord::decode(r, version)?),
             24 => Self::EndTransaction(EndTransactionRecord::decode(r, version)?),
@@ -271,7 +271,7 @@ impl MetadataRecord {
             Self::AccessControlEntry(record) => record.encode(w, version)?,
             Self::RemoveAccessControlEntry(record) => record.encode(w, version)?,
             Self::NoOp(record) => record.encode(w, version)?,
-            Self::ZkMigration(record) => record.encode(w, version)?,
+            Self::ZkMigrationState(record) => record.encode(w, version)?,
             Self::RemoveUserScramCredential(record) => record.encode(w, version)?,
             Self::BeginTransaction(record) => record.encode(w, version)?,
             Self::EndTransaction(record) => record.encode(w, version)?,
@@ -393,9 +393,9 @@ impl From<NoOpRecord> for MetadataRecord {
     }
 }
 
-impl From<ZkMigrationRecord> for MetadataRecord {
-    fn from(record: ZkMigrationRecord) -> Self {
-        Self::ZkMigration(record)
+impl From<ZkMigrationStateRecord> for MetadataRecord {
+    fn from(record: ZkMigrationStateRecord) -> Self {
+        Self::ZkMigrationState(record)
     }
 }
 

@@ -66,7 +66,7 @@ fn check(entry: &Entry, version: i16, frame: &Bytes, what: &str) {
 
 fn random(entry: &Entry, version: i16, seed: u64) -> Vec<u8> {
     let mut writer = Writer::new();
-    (entry.copy)(&mut Reader::random(seed), &mut writer, version).unwrap();
+    (entry.copy)(&mut Reader::random(seed), version, &mut writer, version).unwrap();
     writer.into_bytes().to_vec()
 }
 

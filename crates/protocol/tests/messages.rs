@@ -19,7 +19,7 @@ fn every() -> impl Iterator<Item = (&'static Entry, i16)> {
 fn random(entry: &Entry, version: i16, seed: u64) -> Bytes {
     let mut writer = Writer::new();
     let mut dice = Reader::random(seed);
-    (entry.copy)(&mut dice, &mut writer, version)
+    (entry.copy)(&mut dice, version, &mut writer, version)
         .unwrap_or_else(|error| panic!("{} v{version} seed {seed}: {error}", entry.name));
     writer.into_bytes().freeze()
 }
@@ -31,7 +31,7 @@ fn random_messages_come_back_as_they_went() {
             let bytes = random(entry, version, seed);
             let mut reader = Reader::new(bytes.clone());
             let mut writer = Writer::new();
-            (entry.copy)(&mut reader, &mut writer, version)
+            (entry.copy)(&mut reader, version, &mut writer, version)
                 .unwrap_or_else(|error| panic!("{} v{version} seed {seed}: {error}", entry.name));
             assert_eq!(reader.remaining(), 0, "{} v{version} seed {seed} leaves bytes", entry.name);
             assert_eq!(writer.into_bytes(), bytes, "{} v{version} seed {seed}", entry.name);
@@ -84,7 +84,7 @@ fn unknown_tags_are_passed_over() {
         longer.extend_from_slice(&[2, 100, 3, 1, 2, 3, 101, 0]);
         let mut reader = Reader::new(longer.into());
         let mut writer = Writer::new();
-        let copied = (entry.copy)(&mut reader, &mut writer, version);
+        let copied = (entry.copy)(&mut reader, version, &mut writer, version);
         // A last field that is itself zero only looks like a section of tags.
         if copied.is_ok() && reader.remaining() == 0 {
             assert_eq!(writer.into_bytes(), bytes, "{} v{version}", entry.name);

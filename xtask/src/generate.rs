@@ -12,9 +12,8 @@ mod wire;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::process::{Command, ExitCode};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
@@ -95,7 +94,10 @@ fn generate(workspace: &Path) -> Result<Files> {
     }
     for (folder, in_folder) in &records {
         for file in in_folder {
-            files.insert(source.join(format!("records/{folder}/{}.rs", file.stem)), code::record(folder, file)?);
+            files.insert(
+                source.join(format!("records/{folder}/{}.rs", file.stem)),
+                code::record(folder, file)?,
+            );
         }
         files.insert(source.join(format!("records/{folder}.rs")), index::records(folder, in_folder)?);
     }
@@ -130,23 +132,28 @@ fn all_files(folder: &Path) -> Result<Vec<PathBuf>> {
     Ok(files)
 }
 
-/// Runs rustfmt over all files at once: they go in as the modules of one text, apart by marks.
+/// Runs rustfmt over all files, in a folder of their own where it finds the modules of each.
 fn format(workspace: &Path, files: Files) -> Result<Files> {
-    let mut formatted = Files::new();
-    for (path, text) in files {
-        let mut rustfmt = Command::new("rustfmt")
-            .args(["--edition", "2024", "--emit", "stdout", "--config-path"])
-            .arg(workspace.join("rustfmt.toml"))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .context("rustfmt could not be started")?;
-        rustfmt.stdin.take().context("no pipe to rustfmt")?.write_all(text.as_bytes())?;
-        let output = rustfmt.wait_with_output()?;
-        ensure!(output.status.success(), "rustfmt refused {}:\n{text}", path.display());
-        formatted.insert(path, String::from_utf8(output.stdout)?);
+    let folder = std::env::temp_dir().join(format!("ottla-generate-{}", std::process::id()));
+    for (path, text) in &files {
+        let path = folder.join(path);
+        fs::create_dir_all(path.parent().unwrap_or(&folder))?;
+        fs::write(&path, text)?;
     }
-    Ok(formatted)
+    // A module is formatted with the file that names it.
+    let named =
+        |path: &Path| path.parent().is_some_and(|parent| files.contains_key(&parent.with_extension("rs")));
+    let status = Command::new("rustfmt")
+        .args(["--edition", "2024", "--config-path"])
+        .arg(workspace.join("rustfmt.toml"))
+        .args(files.keys().filter(|path| !named(path)).map(|path| folder.join(path)))
+        .status()
+        .context("rustfmt could not be started")?;
+    ensure!(status.success(), "rustfmt refused what was generated, see {}", folder.display());
+    let read = |path: &PathBuf| Ok((path.clone(), fs::read_to_string(folder.join(path))?));
+    let formatted = files.keys().map(read).collect();
+    fs::remove_dir_all(&folder)?;
+    formatted
 }
 
 #[cfg(test)]

@@ -19,40 +19,53 @@ pub fn enumeration(apis: &[Api]) -> String {
     }
     code.push_str(
         "}\n\n/// What the schema says of one API.\n#[derive(Clone, Copy, Debug)]\nstruct Row {\nname: &'static str,\n\
-         min: i16,\nmax: i16,\nstable_max: i16,\nflexible_from: i16,\non_broker: bool,\non_controller: bool,\n}\n\n\
-         impl ApiKey {\n/// Every API, by rising number.\npub const ALL: &[Self] = &[\n",
+         min: i16,\nmax: i16,\nstable: i16,\nflexible: i16,\non: On,\n}\n\n\
+         /// Who answers.\n#[derive(Clone, Copy, Debug, PartialEq, Eq)]\nenum On {\nBroker,\nController,\nBoth,\n}\n\n\
+         /// In the order of `ApiKey::ALL`.\nstatic ROWS: [Row; ApiKey::ALL.len()] = [\n",
     );
-    for api in apis {
-        let _ = writeln!(code, "Self::{},", api.name);
-    }
-    code.push_str(
-        "];\n\n/// The API with this number, if there is one.\n#[must_use]\npub fn from_code(code: i16) -> Option<Self> {\n\
-         Some(match code {\n",
-    );
-    for api in apis {
-        let _ = writeln!(code, "{} => Self::{},", api.key, api.name);
-    }
-    code.push_str("_ => return None,\n})\n}\n\nconst fn row(self) -> Row {\nmatch self {\n");
     for api in apis {
         let versions = api.request.versions;
         let unstable = api.request.unstable.or(api.response.unstable);
+        let on = match (api.on_broker, api.on_controller) {
+            (true, true) => "Both",
+            (_, false) => "Broker",
+            (false, true) => "Controller",
+        };
         let _ = writeln!(
             code,
-            "Self::{0} => Row {{ name: \"{0}\", min: {1}, max: {2}, stable_max: {3}, flexible_from: {4}, \
-             on_broker: {5}, on_controller: {6} }},",
+            "Row {{ name: \"{}\", min: {}, max: {}, stable: {}, flexible: {}, on: On::{on} }},",
             api.name,
             versions.low,
             versions.high,
             unstable.map_or(versions.high, |from| from - 1),
-            api.request.flexible_from.map_or("i16::MAX".to_owned(), |from| from.to_string()),
-            api.on_broker,
-            api.on_controller
+            api.request.flexible_from.map_or("NEVER".to_owned(), |from| from.to_string()),
         );
     }
+    code.push_str(
+        "];\n\nconst NEVER: i16 = i16::MAX;\n\nimpl ApiKey {\n/// Every API, by rising number.\n\
+         pub const ALL: &[Self] = &[\n",
+    );
+    for api in apis {
+        let _ = writeln!(code, "Self::{},", api.name);
+    }
+    code.push_str("];\n");
     code + METHODS
 }
 
-const METHODS: &str = r#"        }
+const METHODS: &str = r#"
+    /// The API with this number, if there is one.
+    #[must_use]
+    pub fn from_code(code: i16) -> Option<Self> {
+        Self::place(code).map(|place| Self::ALL[place])
+    }
+
+    fn place(code: i16) -> Option<usize> {
+        Self::ALL.binary_search_by_key(&code, |key| key.code()).ok()
+    }
+
+    fn row(self) -> &'static Row {
+        let Some(place) = Self::place(self.code()) else { unreachable!("every API is in the list") };
+        &ROWS[place]
     }
 
     /// The number on the wire.
@@ -63,56 +76,56 @@ const METHODS: &str = r#"        }
 
     /// The name as Kafka prints it.
     #[must_use]
-    pub const fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         self.row().name
     }
 
     /// The lowest version in the schema, those that Kafka 4.0 removed included.
     #[must_use]
-    pub const fn min_version(self) -> i16 {
+    pub fn min_version(self) -> i16 {
         self.row().min
     }
 
     /// The highest version in the schema.
     #[must_use]
-    pub const fn max_version(self) -> i16 {
+    pub fn max_version(self) -> i16 {
         self.row().max
     }
 
     /// The highest version that Kafka offers; below the lowest if it offers none.
     #[must_use]
-    pub const fn max_stable_version(self) -> i16 {
-        self.row().stable_max
+    pub fn max_stable_version(self) -> i16 {
+        self.row().stable
     }
 
     /// Whether Kafka's brokers answer to it.
     #[must_use]
-    pub const fn is_on_broker(self) -> bool {
-        self.row().on_broker
+    pub fn is_on_broker(self) -> bool {
+        self.row().on != On::Controller
     }
 
     /// Whether Kafka's controllers answer to it.
     #[must_use]
-    pub const fn is_on_controller(self) -> bool {
-        self.row().on_controller
+    pub fn is_on_controller(self) -> bool {
+        self.row().on != On::Broker
     }
 
     /// Whether a version is flexible (KIP-482).
     #[must_use]
-    pub const fn is_flexible(self, version: i16) -> bool {
-        version >= self.row().flexible_from
+    pub fn is_flexible(self, version: i16) -> bool {
+        version >= self.row().flexible
     }
 
     /// The version of the header before a request.
     #[must_use]
-    pub const fn request_header_version(self, version: i16) -> i16 {
+    pub fn request_header_version(self, version: i16) -> i16 {
         if self.is_flexible(version) { 2 } else { 1 }
     }
 
     /// The version of the header before a response. For ApiVersions it is always 0, since the client does not yet know
     /// what we understand (KIP-511).
     #[must_use]
-    pub const fn response_header_version(self, version: i16) -> i16 {
+    pub fn response_header_version(self, version: i16) -> i16 {
         if self.is_flexible(version) && !matches!(self, Self::ApiVersions) { 1 } else { 0 }
     }
 }

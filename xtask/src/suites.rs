@@ -1,5 +1,6 @@
 //! The suites: each runs real clients or real Apache Kafka against a node that it starts itself.
 
+mod messages;
 mod tools;
 
 use std::path::PathBuf;
@@ -15,11 +16,18 @@ pub struct Suite {
 }
 
 /// In the order in which they run.
-pub const ALL: &[Suite] = &[Suite {
-    name: "tools",
-    about: "Apache Kafka's command line tools and ours of the same names, against one node, outputs compared",
-    run: tools::run,
-}];
+pub const ALL: &[Suite] = &[
+    Suite {
+        name: "messages",
+        about: "every message at every version against Apache Kafka's own classes, byte by byte",
+        run: messages::run,
+    },
+    Suite {
+        name: "tools",
+        about: "Apache Kafka's command line tools and ours of the same names, against one node, outputs compared",
+        run: tools::run,
+    },
+];
 
 /// What every suite is given.
 pub struct Stage {

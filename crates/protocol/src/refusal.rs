@@ -51,7 +51,6 @@ macro_rules! refusals {
 refusals! {
     UnknownServerError = -1, "UNKNOWN_SERVER_ERROR", final;
     OffsetOutOfRange = 1, "OFFSET_OUT_OF_RANGE", final;
-    OffsetOutOfRange = 1, "OFFSET_OUT_OF_RANGE", final;
     CorruptMessage = 2, "CORRUPT_MESSAGE", retriable;
     UnknownTopicOrPartition = 3, "UNKNOWN_TOPIC_OR_PARTITION", retriable;
     InvalidFetchSize = 4, "INVALID_FETCH_SIZE", final;

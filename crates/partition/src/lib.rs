@@ -1,1 +1,17 @@
 //! One partition kept alike on leader and followers.
+//!
+//! A keeper: [`Partition::step`] takes the time and an input and fills a list of outputs. It knows its log and what the
+//! metadata says of it; it knows no session, no topic name, no thread and no clock.
+
+mod input;
+mod leader;
+mod output;
+mod partition;
+mod read;
+mod settings;
+mod waiting;
+
+pub use input::{Acks, Append, Input, Isolation, Lead, OffsetSpec, Question, ReadRequest, Ticket};
+pub use output::{AbortedTransaction, Appended, EpochEnd, ListedOffset, Output, Read, Reply};
+pub use partition::Partition;
+pub use settings::TopicSettings;

@@ -1,0 +1,55 @@
+//! The API table: for each key its versions, where and when it may be called, and the function that answers.
+//!
+//! [`row`] matches over every key, so a key without a decision does not compile. What ApiVersions advertises, the
+//! dispatcher and `docs/compatibility.md` come from here.
+
+mod alter_configs;
+mod api_versions;
+mod create_partitions;
+mod create_topics;
+mod delete_records;
+mod delete_topics;
+mod describe_cluster;
+mod describe_configs;
+mod describe_quorum;
+mod describe_topic_partitions;
+mod fetch;
+mod find_coordinator;
+mod forward;
+mod init_producer_id;
+mod leader_hint;
+mod list_offsets;
+mod metadata;
+mod offset_for_leader_epoch;
+mod produce;
+mod scatter;
+mod table;
+
+pub use table::{Access, Listeners, Row, row, rows};
+
+use ottla_protocol::codec::Reader;
+use ottla_protocol::{ApiKey, Refusal};
+
+use crate::answer::{Answer, Encodable};
+use crate::context::Context;
+use crate::frame::Head;
+
+/// Answers one request, or closes the connection as Kafka does where key or version are not served.
+pub fn serve(context: &mut Context<'_>, head: &mut Head, body: Reader) -> Answer<Box<dyn Encodable>> {
+    let kind = context.node.listeners[context.listener].kind;
+    let Some(row) = row(head.key).filter(|row| row.listeners.include(kind)) else {
+        return Answer::Close("this API is not served here");
+    };
+    if !(row.min..=row.max).contains(&head.version) {
+        if head.key == ApiKey::ApiVersions {
+            // The client learns from a version 0 response what it may send (KIP-511).
+            head.version = 0;
+            return api_versions::unsupported(Refusal::UnsupportedVersion).erase();
+        }
+        return Answer::Close("this version of the API is not served");
+    }
+    (row.serve)(context, body).unwrap_or_else(|error| {
+        tracing::warn!(api = head.key.name(), version = head.version, %error, "malformed request");
+        Answer::Close("malformed request")
+    })
+}

@@ -1,0 +1,176 @@
+//! Metadata (3), versions 0–13: brokers, topics, leaders, in-sync replicas.
+//!
+//! v4 lets the client forbid auto-creation, v5 offline replicas, v7 leader epochs, v8 authorized operations (KIP-430),
+//! v10 topic ids, v12 topics asked for by id (KIP-516), v13 a top-level error (KIP-1102).
+
+use ottla_controller::Describable;
+use ottla_metadata::topic_name::{self, is_internal};
+use ottla_metadata::{Partition, Topic};
+use ottla_protocol::messages::create_topics::CreatableTopic;
+use ottla_protocol::messages::metadata::{
+    MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+};
+use ottla_protocol::messages::{CreateTopicsRequest, MetadataRequest, MetadataResponse};
+use ottla_protocol::{NodeId, Refusal, Uuid};
+
+use crate::answer::{Answer, Question};
+use crate::context::Context;
+use crate::control::Command;
+use crate::topics::create_internal;
+
+/// What anyone may do with a topic while there is no authorizer: read, write, create, delete, alter, describe,
+/// describe-configs, alter-configs, as the bits of their ACL operation numbers.
+pub const TOPIC_OPERATIONS: i32 = 0b1101_1111_1000;
+
+/// What anyone may do with the cluster while there is no authorizer: create, alter, describe, cluster-action,
+/// describe-configs, alter-configs, idempotent-write.
+pub const CLUSTER_OPERATIONS: i32 = 0b1_1111_1010_0000;
+
+/// "Not asked for."
+const NO_OPERATIONS: i32 = i32::MIN;
+
+/// How long an automatic creation may take before the client hears that there is no such topic yet.
+const AUTO_CREATE_TIMEOUT_MS: i64 = 5_000;
+
+/// Reads it off the image; topics that are to be created by being asked for are created first.
+pub fn answer(request: MetadataRequest, context: &mut Context<'_>) -> Answer<MetadataResponse> {
+    let missing = missing(&request, context);
+    if missing.is_empty() {
+        return Answer::reply(respond(&request, context));
+    }
+    let topics = missing.into_iter().map(|name| creatable(name, context)).collect();
+    let create = CreateTopicsRequest { topics, timeout_ms: AUTO_CREATE_TIMEOUT_MS as i32, ..Default::default() };
+    let create = ottla_controller::Command::CreateTopics { request: create, describable: Describable::All };
+    let deadline = Some(context.now.after_ms(AUTO_CREATE_TIMEOUT_MS));
+    // The first answer says UNKNOWN_TOPIC_OR_PARTITION, as Kafka's does, unless the topic is there by then.
+    Answer::ask_all(vec![Question::Control(Command::Controller(Box::new(create)))], deadline, move |context, _| {
+        Answer::reply(respond(&request, context))
+    })
+}
+
+/// Topics asked for by name that do not exist and may be created.
+fn missing(request: &MetadataRequest, context: &Context<'_>) -> Vec<String> {
+    let allowed = context.version < 4 || request.allow_auto_topic_creation;
+    if !allowed || !context.node.limits.auto_create_topics {
+        return Vec::new();
+    }
+    let asked = request.topics.iter().flatten().filter_map(|topic| topic.name.as_deref());
+    let mut missing: Vec<String> = asked
+        .filter(|name| topic_name::check(name).is_ok() && context.image.topics.named(name).is_none())
+        .map(Into::into)
+        .collect();
+    missing.sort_unstable();
+    missing.dedup();
+    missing
+}
+
+fn creatable(name: String, context: &Context<'_>) -> CreatableTopic {
+    create_internal(&name, context.node).unwrap_or_else(|| CreatableTopic {
+        name,
+        num_partitions: -1,
+        replication_factor: -1,
+        ..Default::default()
+    })
+}
+
+fn respond(request: &MetadataRequest, context: &Context<'_>) -> MetadataResponse {
+    let listener = &context.node.listeners[context.listener].name;
+    let brokers = context.image.brokers.values().filter(|broker| !broker.fenced).filter_map(|broker| {
+        let endpoint = broker.endpoint(listener)?;
+        Some(MetadataResponseBroker {
+            node_id: broker.id.0,
+            host: endpoint.host.clone(),
+            port: i32::from(endpoint.port),
+            rack: broker.rack.clone(),
+        })
+    });
+    let operations = |wanted| if wanted { TOPIC_OPERATIONS } else { NO_OPERATIONS };
+    let operations = operations(request.include_topic_authorized_operations);
+    let cluster_wanted = request.include_cluster_authorized_operations;
+    MetadataResponse {
+        brokers: brokers.collect(),
+        cluster_id: Some(context.node.cluster_id.clone()),
+        controller_id: controller(context),
+        topics: topics(request, operations, context),
+        cluster_authorized_operations: if cluster_wanted { CLUSTER_OPERATIONS } else { NO_OPERATIONS },
+        ..Default::default()
+    }
+}
+
+/// Where clients are to send what only the controller can do: any broker forwards it, so this node, once it serves.
+pub fn controller(context: &Context<'_>) -> i32 {
+    let this = context.node.id;
+    if is_unfenced(this, context) { this.0 } else { -1 }
+}
+
+fn topics(request: &MetadataRequest, operations: i32, context: &Context<'_>) -> Vec<MetadataResponseTopic> {
+    // An empty list meant "all" before null could be said.
+    let all = request.topics.as_ref().is_none_or(|topics| context.version == 0 && topics.is_empty());
+    if all {
+        return context.image.topics.iter().map(|topic| describe(topic, operations, context)).collect();
+    }
+    let mut seen = std::collections::BTreeSet::new();
+    let mut rows = Vec::new();
+    for asked in request.topics.iter().flatten() {
+        if !seen.insert((asked.topic_id, asked.name.as_deref())) {
+            continue;
+        }
+        let found = match asked.name.as_deref() {
+            _ if !asked.topic_id.is_zero() => context.image.topics.get(asked.topic_id).ok_or(Refusal::UnknownTopicId),
+            Some(name) if topic_name::check(name).is_err() => Err(Refusal::InvalidTopicException),
+            Some(name) => context.image.topics.named(name).ok_or(Refusal::UnknownTopicOrPartition),
+            None => Err(Refusal::InvalidRequest),
+        };
+        rows.push(match found {
+            Ok(topic) => describe(topic, operations, context),
+            Err(refusal) => MetadataResponseTopic {
+                error_code: refusal.code(),
+                is_internal: asked.name.as_deref().is_some_and(is_internal),
+                name: asked.name.clone().or_else(|| (context.version < 12).then(String::new)),
+                topic_id: if refusal == Refusal::UnknownTopicId { asked.topic_id } else { Uuid::ZERO },
+                topic_authorized_operations: NO_OPERATIONS,
+                ..Default::default()
+            },
+        });
+    }
+    rows
+}
+
+fn describe(topic: &Topic, operations: i32, context: &Context<'_>) -> MetadataResponseTopic {
+    let partitions = context.image.topics.partitions(topic.id).map(|(id, partition)| {
+        let leader = present_leader(partition, context);
+        let ids = |ids: &[NodeId]| ids.iter().map(|id| id.0).collect::<Vec<_>>();
+        MetadataResponsePartition {
+            error_code: if leader.is_none() { Refusal::LeaderNotAvailable.code() } else { 0 },
+            partition_index: id.index,
+            leader_id: leader.map_or(-1, |leader| leader.0),
+            leader_epoch: partition.leader_epoch.0,
+            replica_nodes: ids(&partition.replicas),
+            isr_nodes: ids(&partition.isr),
+            offline_replicas: offline(partition, context),
+        }
+    });
+    MetadataResponseTopic {
+        error_code: 0,
+        name: Some(topic.name.to_string()),
+        topic_id: topic.id,
+        is_internal: is_internal(&topic.name),
+        partitions: partitions.collect(),
+        topic_authorized_operations: operations,
+    }
+}
+
+/// The leader, if it is there and can be reached.
+pub fn present_leader(partition: &Partition, context: &Context<'_>) -> Option<NodeId> {
+    partition.leader.filter(|&leader| is_unfenced(leader, context))
+}
+
+/// Replicas on brokers that are gone or fenced.
+pub fn offline(partition: &Partition, context: &Context<'_>) -> Vec<i32> {
+    let gone = |id: &&NodeId| !is_unfenced(**id, context);
+    partition.replicas.iter().filter(gone).map(|id| id.0).collect()
+}
+
+fn is_unfenced(id: NodeId, context: &Context<'_>) -> bool {
+    context.image.brokers.get(&id).is_some_and(|broker| !broker.fenced)
+}

@@ -1,0 +1,227 @@
+//! The log directories of a node: what was found in them at the start, and where each partition lies.
+//!
+//! Fixed once the node has started, so every core may look without a lock. What changes, the checkpoint files, is
+//! written by control alone ([`super::checkpoints`]).
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ottla_log::directory::{PartitionFolder, deleted_name, folder_name};
+use ottla_log::{DiskError, Log, LogConfig, LogDirectory, Offsets, OffsetCheckpoint, OpenHint, partition_metadata};
+use ottla_protocol::{Now, Offset, PartitionId, Uuid};
+
+/// See the module.
+#[derive(Debug)]
+pub struct Directories {
+    directories: Vec<Directory>,
+    /// Where the folders of partitions were found at the start.
+    found: BTreeMap<(String, i32), usize>,
+}
+
+/// One directory.
+#[derive(Debug)]
+pub struct Directory {
+    /// The locked folder.
+    pub log_directory: LogDirectory,
+    /// Its `directory.id`.
+    pub id: Uuid,
+    /// What it remembered of the life before.
+    pub recovered: Recovered,
+}
+
+/// What a log directory says of the node's last life.
+#[derive(Debug, Default)]
+pub struct Recovered {
+    /// The last life ended in good order: no log needs to be scanned.
+    pub clean: bool,
+    /// The broker epoch of that life, −1 if it did not end in good order.
+    pub broker_epoch: i64,
+    /// Everything below these offsets was on the disk.
+    pub recovery_points: Offsets,
+    /// Log starts above the first segment's.
+    pub log_starts: Offsets,
+    /// High watermarks.
+    pub high_watermarks: Offsets,
+}
+
+/// What the checkpoint files say of one partition.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckpointRow {
+    /// Index of the directory.
+    pub directory: usize,
+    /// The topic's name.
+    pub topic: Arc<str>,
+    /// The partition's number.
+    pub partition: i32,
+    /// Everything below is on the disk.
+    pub recovery_point: Offset,
+    /// The log's first offset.
+    pub log_start: Offset,
+    /// The high watermark.
+    pub high_watermark: Offset,
+}
+
+impl Directory {
+    /// Reads the markers and checkpoints of a locked directory. The marker of a clean end is taken away, so that a
+    /// crash from now on counts as one (KAFKA-10471).
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn open(log_directory: LogDirectory, id: Uuid) -> Result<Self, DiskError> {
+        let marker = log_directory.take_clean_shutdown()?;
+        let read = |checkpoint: OffsetCheckpoint| {
+            // A torn checkpoint is as good as none: everything is recovered.
+            checkpoint.read(&*log_directory.disk, &log_directory.path).or_else(|error| {
+                if !error.is_corrupt() {
+                    return Err(error);
+                }
+                tracing::warn!(%error, "a checkpoint file cannot be read and is treated as empty");
+                Ok(Offsets::default())
+            })
+        };
+        let recovered = Recovered {
+            clean: marker.is_clean(),
+            broker_epoch: marker.broker_epoch(),
+            recovery_points: read(OffsetCheckpoint::RecoveryPoint)?,
+            log_starts: read(OffsetCheckpoint::LogStart)?,
+            high_watermarks: read(OffsetCheckpoint::Replication)?,
+        };
+        Ok(Self { log_directory, id, recovered })
+    }
+}
+
+impl Directories {
+    /// Looks through the directories.
+    ///
+    /// # Errors
+    /// The disk's; two directories that hold the same partition.
+    pub fn new(directories: Vec<Directory>) -> Result<Self, DiskError> {
+        let mut found = BTreeMap::new();
+        for (index, directory) in directories.iter().enumerate() {
+            for (name, folder) in directory.log_directory.folders()? {
+                match folder {
+                    PartitionFolder::Current { topic, partition } => {
+                        if let Some(other) = found.insert((topic, partition), index) {
+                            let path = directory.log_directory.path.join(&name);
+                            let other = directories[other].log_directory.path.display().to_string();
+                            return Err(DiskError::corrupt(&path, format!("{other} holds the same partition")));
+                        }
+                    }
+                    PartitionFolder::Deleted => {
+                        directory.log_directory.disk.remove_dir(&directory.log_directory.path.join(&name))?;
+                    }
+                    PartitionFolder::Future { .. } | PartitionFolder::Stray | PartitionFolder::Internal => {}
+                    PartitionFolder::Foreign => tracing::warn!(
+                        folder = %directory.log_directory.path.join(&name).display(),
+                        "a folder that is no partition's lies in a log directory; Apache Kafka would not start here"
+                    ),
+                }
+            }
+        }
+        Ok(Self { directories, found })
+    }
+
+    /// Every directory, in the order of `log.dirs`.
+    #[must_use]
+    pub fn all(&self) -> &[Directory] {
+        &self.directories
+    }
+
+    /// The folders of partitions that were found at the start, with the index of their directory.
+    pub fn found(&self) -> impl Iterator<Item = (&str, i32, usize)> {
+        self.found.iter().map(|((topic, partition), &directory)| (topic.as_str(), *partition, directory))
+    }
+
+    /// The broker epoch of the last life, if every directory says that it ended in good order.
+    #[must_use]
+    pub fn previous_broker_epoch(&self) -> i64 {
+        let mut epochs = self.directories.iter().map(|directory| directory.recovered.broker_epoch);
+        let first = epochs.next().unwrap_or(-1);
+        if epochs.all(|epoch| epoch == first) { first } else { -1 }
+    }
+
+    /// The directory that holds a partition, or is to hold a new one: the assigned one if it is ours, else by turns.
+    #[must_use]
+    pub fn place(&self, topic: &str, partition: i32, assigned: Option<Uuid>) -> usize {
+        if let Some(&directory) = self.found.get(&(String::from(topic), partition)) {
+            return directory;
+        }
+        let ours = |id: Uuid| self.directories.iter().position(|directory| directory.id == id);
+        let spread = topic.bytes().fold(partition.unsigned_abs() as usize, |sum, byte| sum + usize::from(byte));
+        assigned.and_then(ours).unwrap_or(spread % self.directories.len().max(1))
+    }
+
+    /// Where a directory is.
+    #[must_use]
+    pub fn path(&self, directory: usize) -> PathBuf {
+        self.directories[directory].log_directory.path.clone()
+    }
+
+    /// The id of a directory.
+    #[must_use]
+    pub fn id(&self, directory: usize) -> Uuid {
+        self.directories[directory].id
+    }
+
+    /// Opens, or makes, the log of a partition, and says what its high watermark was.
+    ///
+    /// # Errors
+    /// The disk's; a folder that belongs to another topic of the same name is moved out of the way first.
+    pub fn open_log(
+        &self,
+        directory: usize,
+        topic: &str,
+        id: PartitionId,
+        config: &LogConfig,
+        now: Now,
+    ) -> Result<(Log, Offset), DiskError> {
+        let Directory { log_directory, recovered, .. } = &self.directories[directory];
+        let disk = &log_directory.disk;
+        let dir = log_directory.path.join(folder_name(topic, id.index));
+        let existing = if disk.stat(&dir)?.is_some() { partition_metadata::read(&**disk, &dir)? } else { None };
+        let known = match existing {
+            Some(owner) if owner != id.topic => {
+                set_aside(log_directory, &dir, topic, PartitionId { topic: owner, index: id.index })?;
+                false
+            }
+            Some(_) => true,
+            None => false,
+        };
+        let key = (String::from(topic), id.index);
+        let offset = |offsets: &Offsets| if known { offsets.get(&key).copied() } else { None };
+        let hint = OpenHint {
+            clean: recovered.clean,
+            recovery_point: offset(&recovered.recovery_points).unwrap_or(Offset::ZERO),
+            log_start: offset(&recovered.log_starts).unwrap_or(Offset::ZERO),
+        };
+        if !known {
+            disk.create_dir(&dir)?;
+            partition_metadata::write(&**disk, &dir, id.topic)?;
+            disk.sync_dir(&log_directory.path)?;
+        }
+        let log = Log::open(Arc::clone(disk), &dir, config.clone(), hint, now)?;
+        let high_watermark = offset(&recovered.high_watermarks).unwrap_or(Offset::ZERO);
+        Ok((log, high_watermark))
+    }
+
+    /// Renames the folder of a deleted partition, so that its name is free, and removes it.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn delete_log(&self, directory: usize, log: Log, topic: &str, id: PartitionId) -> Result<(), DiskError> {
+        drop(log);
+        let log_directory = &self.directories[directory].log_directory;
+        let dir = log_directory.path.join(folder_name(topic, id.index));
+        let gone = set_aside(log_directory, &dir, topic, id)?;
+        log_directory.disk.remove_dir(&gone)
+    }
+}
+
+/// Gives a partition's folder the name of a deleted one.
+fn set_aside(directory: &LogDirectory, dir: &Path, topic: &str, id: PartitionId) -> Result<PathBuf, DiskError> {
+    let gone = directory.path.join(deleted_name(topic, id.index, id.topic));
+    directory.disk.rename(dir, &gone)?;
+    directory.disk.sync_dir(&directory.path)?;
+    Ok(gone)
+}

@@ -1,0 +1,353 @@
+//! Control itself: inputs in, the metadata log and the controller stepped, outputs out.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use ottla_controller::{Atomicity, Command as Decide, Controller, Decision, Reply as Decided};
+use ottla_partition::Ticket;
+use ottla_protocol::messages::{AllocateProducerIdsRequest, BrokerHeartbeatResponse};
+use ottla_protocol::records::metadata::MetadataRecord;
+use ottla_protocol::time::Deadline;
+use ottla_protocol::{LeaderEpoch, Now, Offset, Refusal};
+
+use crate::answer::Answered;
+use crate::control::checkpoints::Checkpoints;
+use crate::control::message::{Command, Input, Output, Reply, Stage};
+use crate::control::metadata_log::{Event, MetadataLog};
+use crate::control::pending::{Asker, Pending};
+use crate::control::producer_ids::ProducerIds;
+use crate::control::quorum;
+use crate::control::registration::{Due, Registration};
+use crate::core::{CoreId, Message};
+use crate::node::Node;
+
+/// How often changed checkpoint files are written.
+const CHECKPOINT_MS: i64 = 5_000;
+
+/// How many records of a divisible decision go into one batch.
+const DIVISIBLE_RECORDS: usize = 10_000;
+
+/// The version in which this node registers: the newest.
+const REGISTRATION_VERSION: i16 = 4;
+
+/// See [`crate::control`].
+pub struct Control {
+    pub(super) node: Arc<Node>,
+    pub(super) log: MetadataLog,
+    pub(super) controller: Controller,
+    /// The epoch in which this node leads the quorum.
+    pub(super) leading: Option<LeaderEpoch>,
+    pub(super) registration: Registration,
+    pub(super) pending: Pending,
+    pub(super) producer_ids: ProducerIds,
+    pub(super) checkpoints: Checkpoints,
+    pub(super) next_checkpoint: Deadline,
+    /// Cores that have closed their partitions.
+    pub(super) stopped: BTreeSet<CoreId>,
+    pub(super) finished: bool,
+    /// What formatting left for the first controller.
+    pub(super) bootstrap: Vec<MetadataRecord>,
+}
+
+impl Control {
+    /// The next moment at which control wants an [`Input::Tick`].
+    #[must_use]
+    pub fn deadline(&self) -> Option<Deadline> {
+        if self.finished {
+            return None;
+        }
+        let controller = self.leading.and_then(|_| self.controller.deadline());
+        [self.log.deadline(), self.registration.deadline(), controller, Some(self.next_checkpoint)]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    /// Takes one input to its end.
+    pub fn step(&mut self, now: Now, input: Input, out: &mut Vec<Output>) {
+        if self.finished {
+            return;
+        }
+        self.take(now, input, out);
+        // Each round may give cause for another: a decision is appended, committed, published, answered.
+        loop {
+            let events = self.log.step(now, ottla_raft::Input::Tick);
+            let mut busy = !events.is_empty();
+            self.follow(now, events, out);
+            self.publish(out);
+            busy |= self.reply(now, out);
+            busy |= self.own_requests(now, out);
+            busy |= self.controller_tick(now, out);
+            if !busy || self.finished {
+                break;
+            }
+        }
+        self.write_checkpoints(now, out);
+    }
+
+    fn take(&mut self, now: Now, input: Input, out: &mut Vec<Output>) {
+        match input {
+            Input::Command { core, ticket, command } => self.command(now, core, ticket, command, out),
+            Input::Applied { core, offset } => {
+                self.pending.apply(core, offset);
+                if self.registration.stage() < Stage::Running {
+                    self.registration.hurry(now);
+                }
+            }
+            Input::Checkpoint { rows, .. } => self.checkpoints.merge(rows),
+            Input::Forget { directory, topic, partition } => self.checkpoints.forget(directory, &topic, partition),
+            Input::Stopped { core, rows } => {
+                self.checkpoints.merge(rows);
+                self.stopped.insert(core);
+                if self.stopped.len() == usize::from(self.node.cores) {
+                    self.finish(out);
+                }
+            }
+            Input::DirectoryFailed { directory, error } => {
+                // With one directory there is nothing left to serve; with several, the partitions on it are refused.
+                tracing::error!(directory = %directory.display(), %error, "a log directory has failed");
+                if self.checkpoints.directory_failed(&directory) == 0 {
+                    self.fatal(format!("all log directories have failed: {error}"), out);
+                }
+            }
+            Input::Listening | Input::Tick => {}
+            Input::Stop => {
+                let from = self.registration.stage();
+                self.registration.leave(now);
+                let to = self.registration.stage();
+                if from != to {
+                    out.push(Output::Stage { from, to });
+                }
+                if to == Stage::ShuttingDown && from != to {
+                    self.close_cores(out);
+                }
+            }
+        }
+    }
+
+    fn command(&mut self, now: Now, core: CoreId, ticket: Ticket, command: Command, out: &mut Vec<Output>) {
+        match command {
+            Command::Controller(command) => self.decide(now, Asker::Session(core, ticket), *command, out),
+            Command::NextProducerId => {
+                if let Err((core, ticket)) = self.producer_ids.want(core, ticket) {
+                    answer(core, ticket, Reply::Refused(Refusal::CoordinatorLoadInProgress), out);
+                }
+            }
+            Command::DescribeQuorum(request) => {
+                let response = quorum::describe(&request, self.log.raft(), now);
+                answer(core, ticket, Reply::Quorum(Box::new(response)), out);
+            }
+        }
+    }
+
+    /// Asks the controller of this node and appends what it decides; the reply waits until that is committed.
+    fn decide(&mut self, now: Now, asker: Asker, command: Decide, out: &mut Vec<Output>) {
+        if self.leading.is_none() {
+            self.refuse(now, asker, Refusal::NotController, out);
+            return;
+        }
+        let decision = self.controller.decide(now, command);
+        self.carry_out(now, asker, decision, out);
+    }
+
+    fn carry_out(&mut self, now: Now, asker: Asker, decision: Decision, out: &mut Vec<Output>) {
+        let Some(epoch) = self.leading else { return };
+        // What does not fit into one batch may be split where every record stands for itself.
+        let chunk = match decision.atomicity {
+            Atomicity::Atomic => usize::MAX,
+            Atomicity::Divisible => DIVISIBLE_RECORDS,
+        };
+        let mut expected = decision.first_offset;
+        for records in decision.records.chunks(chunk.min(decision.records.len().max(1))) {
+            let version = self.controller.metadata_version();
+            match self.log.append(now, epoch, records, version) {
+                Ok(first) if first == expected => expected = first.plus(records.len() as i64),
+                Ok(first) => {
+                    // The log and the controller no longer agree; a new election brings them together again.
+                    tracing::error!(%first, %expected, "the metadata log gave another offset than expected");
+                    self.log.resign(now, epoch);
+                    return;
+                }
+                Err(error) => {
+                    tracing::error!(%error, "a decision of the controller cannot be appended");
+                    self.log.resign(now, epoch);
+                    self.refuse(now, asker, Refusal::NotController, out);
+                    return;
+                }
+            }
+        }
+        self.pending.hold(decision.wait_for, asker, decision.reply);
+    }
+
+    fn follow(&mut self, now: Now, events: VecDeque<Event>, out: &mut Vec<Output>) {
+        for event in events {
+            match event {
+                Event::Committed(first, records) => {
+                    for (offset, record) in (first.0..).map(Offset).zip(&records) {
+                        self.controller.apply(offset, record);
+                    }
+                }
+                Event::Elected(epoch) => self.elected(now, epoch, out),
+                Event::Following(leader) => {
+                    tracing::info!(leader = leader.map(|id| id.0), "following the quorum's leader");
+                    self.deposed(now, out);
+                }
+                Event::Fatal(error) => self.fatal(error, out),
+            }
+        }
+        if let Some(end) = self.log.raft().high_watermark() {
+            self.pending.commit(end);
+        }
+    }
+
+    fn elected(&mut self, now: Now, epoch: LeaderEpoch, out: &mut Vec<Output>) {
+        tracing::info!(%epoch, "this node is the active controller");
+        self.leading = Some(epoch);
+        let next = self.log.raft().log_end().offset;
+        let bootstrap = std::mem::take(&mut self.bootstrap);
+        let decision = self.controller.activate(now, self.log.image(), next, bootstrap);
+        self.carry_out(now, Asker::Nobody, decision, out);
+    }
+
+    fn deposed(&mut self, now: Now, out: &mut Vec<Output>) {
+        if self.leading.take().is_none() {
+            return;
+        }
+        self.controller.resign();
+        let askers: Vec<Asker> = self.pending.take_uncommitted().collect();
+        for asker in askers {
+            self.refuse(now, asker, Refusal::NotController, out);
+        }
+    }
+
+    /// Tells every core of a new image.
+    fn publish(&mut self, out: &mut Vec<Output>) {
+        let Some((image, delta)) = self.log.publish() else { return };
+        let (image, delta) = (Arc::new(image), Arc::new(delta));
+        for core in 0..self.node.cores {
+            out.push(Output::ToCore(CoreId(core), Message::Image(Arc::clone(&image), Arc::clone(&delta))));
+        }
+    }
+
+    /// Sends every reply that may leave; whether there was one.
+    fn reply(&mut self, now: Now, out: &mut Vec<Output>) -> bool {
+        let mut any = false;
+        while let Some((asker, reply)) = self.pending.next() {
+            any = true;
+            match (asker, reply) {
+                (Asker::Nobody, _) => {}
+                (Asker::Session(core, ticket), reply) => {
+                    answer(core, ticket, Reply::Controller(Box::new(reply)), out);
+                }
+                (Asker::Registration, Decided::RegisterBroker(response)) => {
+                    self.registration.registered(now, &response);
+                }
+                (Asker::Registration, Decided::Heartbeat(response)) => self.heartbeat(now, &response, out),
+                (Asker::ProducerIds, Decided::AllocateProducerIds(response)) => {
+                    let granted = response.error_code == 0;
+                    let block = (response.producer_id_start, response.producer_id_len);
+                    self.producer_ids.granted(granted.then_some(block));
+                }
+                (asker, reply) => tracing::error!(?asker, ?reply, "not a reply to what was asked"),
+            }
+        }
+        while let Some((core, ticket, id)) = self.producer_ids.serve() {
+            answer(core, ticket, Reply::ProducerId(id), out);
+        }
+        any
+    }
+
+    fn heartbeat(&mut self, now: Now, response: &BrokerHeartbeatResponse, out: &mut Vec<Output>) {
+        let from = self.registration.stage();
+        let Some(to) = self.registration.heard(now, response) else { return };
+        out.push(Output::Stage { from, to });
+        match to {
+            Stage::Running => out.push(Output::OpenListeners),
+            Stage::ShuttingDown => self.close_cores(out),
+            _ => {}
+        }
+    }
+
+    /// Sends what this node itself has to ask of the controller; whether there was anything.
+    fn own_requests(&mut self, now: Now, out: &mut Vec<Output>) -> bool {
+        let mut any = false;
+        // Every core has taken in at least the first image, so its logs are open.
+        let applied = self.pending.applied();
+        let ready = applied >= Offset::ZERO;
+        if let Some(due) = self.registration.due(now, applied, ready) {
+            any = true;
+            let command = match due {
+                Due::Register(request) => {
+                    Decide::RegisterBroker { request: *request, version: REGISTRATION_VERSION }
+                }
+                Due::Heartbeat(request) => Decide::Heartbeat(request),
+            };
+            self.decide(now, Asker::Registration, command, out);
+        }
+        if self.registration.broker_epoch() >= 0 && self.producer_ids.wants_block() {
+            any = true;
+            let request = AllocateProducerIdsRequest {
+                broker_id: self.node.id.0,
+                broker_epoch: self.registration.broker_epoch(),
+            };
+            self.decide(now, Asker::ProducerIds, Decide::AllocateProducerIds(request), out);
+        }
+        if self.registration.stage() == Stage::PendingControlledShutdown && self.registration.out_of_patience(now) {
+            tracing::warn!("the controller gave no leave to stop in time");
+            self.close_cores(out);
+        }
+        any
+    }
+
+    fn controller_tick(&mut self, now: Now, out: &mut Vec<Output>) -> bool {
+        let due = self.leading.and_then(|_| self.controller.deadline()).is_some_and(|due| now.reached(due));
+        if due {
+            self.decide(now, Asker::Nobody, Decide::Tick, out);
+        }
+        due
+    }
+
+    fn refuse(&mut self, now: Now, asker: Asker, refusal: Refusal, out: &mut Vec<Output>) {
+        match asker {
+            Asker::Session(core, ticket) => answer(core, ticket, Reply::Refused(refusal), out),
+            Asker::Registration => self.registration.undelivered(now),
+            Asker::ProducerIds => self.producer_ids.granted(None),
+            Asker::Nobody => {}
+        }
+    }
+
+    fn close_cores(&mut self, out: &mut Vec<Output>) {
+        for core in 0..self.node.cores {
+            out.push(Output::ToCore(CoreId(core), Message::Stop));
+        }
+    }
+
+    /// Every core has closed its partitions: what is left are the checkpoints and the markers.
+    fn finish(&mut self, out: &mut Vec<Output>) {
+        if let Err(error) = self.checkpoints.leave_clean(self.registration.broker_epoch()) {
+            self.fatal(format!("the node cannot leave its directories in good order: {error}"), out);
+            return;
+        }
+        self.finished = true;
+        out.push(Output::Finished);
+    }
+
+    fn write_checkpoints(&mut self, now: Now, out: &mut Vec<Output>) {
+        if self.finished || !now.reached(self.next_checkpoint) {
+            return;
+        }
+        self.next_checkpoint = now.after_ms(CHECKPOINT_MS);
+        if let Err(error) = self.checkpoints.write() {
+            self.fatal(format!("the checkpoint files cannot be written: {error}"), out);
+        }
+    }
+
+    fn fatal(&mut self, why: String, out: &mut Vec<Output>) {
+        self.finished = true;
+        out.push(Output::Fatal(why));
+    }
+}
+
+fn answer(core: CoreId, ticket: Ticket, reply: Reply, out: &mut Vec<Output>) {
+    out.push(Output::ToCore(core, Message::Answered(ticket, Answered::Control(reply))));
+}

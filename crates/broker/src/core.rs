@@ -1,0 +1,302 @@
+//! One core's share of a node: a shard and the sessions of its connections, as a value.
+//!
+//! [`Core::step`] takes what has happened and fills a list of effects; what the core asks of itself never leaves it.
+//! Order: questions of one session reach one shard in the order in which they were asked.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ottla_log::Slice;
+use ottla_metadata::{Delta, Image};
+use ottla_partition::Ticket;
+use ottla_protocol::compression::Codecs;
+use ottla_protocol::time::Deadline;
+use ottla_protocol::{Now, Offset, PartitionId};
+
+use crate::answer::{Answered, Question};
+use crate::control;
+use crate::node::Node;
+use crate::session::{Session, Surroundings};
+use crate::shard::Shard;
+use crate::topics::Topics;
+
+/// A core of the node: an index from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct CoreId(pub u16);
+
+/// A connection on one core. Never used twice in the life of a process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct SessionId(pub u32);
+
+/// What can happen to a core.
+#[derive(Debug)]
+pub enum Input {
+    /// A client has connected.
+    Opened {
+        /// Its name from now on.
+        session: SessionId,
+        /// Index of the listener in [`Node::listeners`].
+        listener: usize,
+        /// The client's address, as text without the port.
+        host: String,
+    },
+    /// A whole frame has come, without its length.
+    Frame {
+        /// From whom.
+        session: SessionId,
+        /// The bytes after the length.
+        frame: Bytes,
+    },
+    /// The client is gone.
+    Closed {
+        /// Who.
+        session: SessionId,
+    },
+    /// Another core or control says something.
+    Message(Message),
+    /// The deadline has come.
+    Tick,
+}
+
+/// What cores and control say to a core.
+#[derive(Debug)]
+pub enum Message {
+    /// A session of another core asks one of this core's partitions.
+    Question(Ticket, PartitionId, ottla_partition::Question),
+    /// A reply to one of this core's sessions.
+    Answered(Ticket, Answered),
+    /// The cluster has changed. The first one starts the core's partitions.
+    Image(Arc<Image>, Arc<Delta>),
+    /// Close every partition in good order, then report to control.
+    Stop,
+}
+
+/// What a core does to the world.
+#[derive(Debug)]
+pub enum Output {
+    /// Send this to the client, in this order.
+    Write {
+        /// To whom.
+        session: SessionId,
+        /// What.
+        chunks: Vec<Chunk>,
+    },
+    /// Close the connection once everything written so far is out.
+    Close {
+        /// Whose.
+        session: SessionId,
+        /// Why, for the log.
+        why: &'static str,
+    },
+    /// Pass on to another core.
+    ToCore(CoreId, Message),
+    /// Pass on to control.
+    ToControl(control::Input),
+}
+
+/// A piece of a response.
+#[derive(Debug)]
+pub enum Chunk {
+    /// Bytes in memory.
+    Bytes(Bytes),
+    /// Bytes in a file, which need not pass through memory.
+    File(Slice),
+}
+
+/// See the module.
+pub struct Core {
+    id: CoreId,
+    node: Arc<Node>,
+    image: Arc<Image>,
+    topics: Topics,
+    codecs: Codecs,
+    shard: Shard,
+    sessions: BTreeMap<SessionId, Session>,
+    /// Questions and replies within this core that are still to be delivered. Empty between steps.
+    pending: VecDeque<Pending>,
+}
+
+enum Pending {
+    Question(Ticket, PartitionId, ottla_partition::Question),
+    Answered(Ticket, Answered),
+}
+
+/// The core that owns a partition, among `cores`. Stable, so that a restart finds the same owner.
+#[must_use]
+pub fn owner(partition: PartitionId, cores: u16) -> CoreId {
+    // FNV-1a: short, stable, and good enough for random topic ids.
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    for byte in partition.topic.0.into_iter().chain(partition.index.to_be_bytes()) {
+        hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+    }
+    CoreId(((hash >> 32) % u64::from(cores.max(1))) as u16)
+}
+
+impl Core {
+    /// A core without sessions or partitions; it waits for its first image.
+    #[must_use]
+    pub fn new(id: CoreId, node: Arc<Node>, shard: Shard) -> Self {
+        let topics = Topics::new(Arc::clone(&node));
+        Self {
+            id,
+            node,
+            image: Arc::new(Image::default()),
+            topics,
+            codecs: Codecs::new(),
+            shard,
+            sessions: BTreeMap::new(),
+            pending: VecDeque::new(),
+        }
+    }
+
+    /// The next moment at which the core wants a [`Input::Tick`].
+    #[must_use]
+    pub fn deadline(&self) -> Option<Deadline> {
+        let sessions = self.sessions.values().filter_map(Session::deadline).min();
+        [sessions, self.shard.deadline()].into_iter().flatten().min()
+    }
+
+    /// How many frames of a session wait for those before them: when to stop reading from its connection.
+    #[must_use]
+    pub fn waiting(&self, session: SessionId) -> usize {
+        self.sessions.get(&session).map_or(0, Session::waiting)
+    }
+
+    /// Takes one input to its end.
+    pub fn step(&mut self, now: Now, input: Input, out: &mut Vec<Output>) {
+        match input {
+            Input::Opened { session, listener, host } => {
+                self.sessions.insert(session, Session::new(self.id, session, listener, host));
+            }
+            Input::Closed { session } => {
+                self.sessions.remove(&session);
+            }
+            Input::Frame { session, frame } => {
+                self.with_session(now, session, out, |session, around, asks| {
+                    session.receive(around, frame, asks);
+                });
+            }
+            Input::Message(message) => self.receive(now, message, out),
+            Input::Tick => self.tick(now, out),
+        }
+        self.settle(now, out);
+    }
+
+    fn receive(&mut self, now: Now, message: Message, out: &mut Vec<Output>) {
+        match message {
+            Message::Question(ticket, partition, question) => {
+                self.pending.push_back(Pending::Question(ticket, partition, question));
+            }
+            Message::Answered(ticket, answered) => {
+                self.pending.push_back(Pending::Answered(ticket, answered));
+            }
+            Message::Image(image, delta) => {
+                self.topics.refresh(&image, &delta);
+                self.shard.reconcile(now, &image, &delta, &mut self.topics);
+                let offset = Offset(image.end_offset.0 - 1);
+                self.image = image;
+                out.push(Output::ToControl(control::Input::Applied { core: self.id, offset }));
+            }
+            Message::Stop => {
+                let rows = self.shard.close(now);
+                out.push(Output::ToControl(control::Input::Stopped { core: self.id, rows }));
+            }
+        }
+    }
+
+    fn tick(&mut self, now: Now, out: &mut Vec<Output>) {
+        self.shard.tick(now);
+        let due: Vec<SessionId> = self
+            .sessions
+            .iter()
+            .filter(|(_, session)| session.deadline().is_some_and(|deadline| now.reached(deadline)))
+            .map(|(&id, _)| id)
+            .collect();
+        for id in due {
+            self.with_session(now, id, out, Session::expire);
+        }
+    }
+
+    /// Delivers questions and replies within the core until there are none left.
+    fn settle(&mut self, now: Now, out: &mut Vec<Output>) {
+        loop {
+            while let Some((ticket, reply)) = self.shard.next_reply() {
+                self.deliver(ticket, Answered::Partition(reply), out);
+            }
+            while let Some(input) = self.shard.next_report() {
+                out.push(Output::ToControl(input));
+            }
+            match self.pending.pop_front() {
+                Some(Pending::Question(ticket, partition, question)) => {
+                    self.shard.ask(now, ticket, partition, question);
+                }
+                Some(Pending::Answered(ticket, answered)) => {
+                    let session = Session::of(ticket);
+                    self.with_session(now, session, out, |session, around, asks| {
+                        session.answered(around, ticket, answered, asks);
+                    });
+                }
+                None => return,
+            }
+        }
+    }
+
+    fn deliver(&mut self, ticket: Ticket, answered: Answered, out: &mut Vec<Output>) {
+        let core = Session::core_of(ticket);
+        if core == self.id {
+            self.pending.push_back(Pending::Answered(ticket, answered));
+        } else {
+            out.push(Output::ToCore(core, Message::Answered(ticket, answered)));
+        }
+    }
+
+    /// Lets a session act, then sends its questions where they belong and its responses out.
+    fn with_session(
+        &mut self,
+        now: Now,
+        id: SessionId,
+        out: &mut Vec<Output>,
+        act: impl FnOnce(&mut Session, &mut Surroundings<'_>, &mut Vec<(Ticket, Question)>),
+    ) {
+        let Some(session) = self.sessions.get_mut(&id) else { return };
+        let mut around =
+            Surroundings {
+            now,
+            image: &self.image,
+            node: &self.node,
+            topics: &mut self.topics,
+            codecs: &mut self.codecs,
+        };
+        let mut asks = Vec::new();
+        act(session, &mut around, &mut asks);
+        let chunks = session.take_ready();
+        let closing = session.closing();
+        if !chunks.is_empty() {
+            out.push(Output::Write { session: id, chunks });
+        }
+        if let Some(why) = closing {
+            self.sessions.remove(&id);
+            out.push(Output::Close { session: id, why });
+        }
+        for (ticket, question) in asks {
+            self.route(ticket, question, out);
+        }
+    }
+
+    fn route(&mut self, ticket: Ticket, question: Question, out: &mut Vec<Output>) {
+        match question {
+            Question::Partition(partition, question) => {
+                let owner = owner(partition, self.node.cores);
+                if owner == self.id {
+                    self.pending.push_back(Pending::Question(ticket, partition, question));
+                } else {
+                    out.push(Output::ToCore(owner, Message::Question(ticket, partition, question)));
+                }
+            }
+            Question::Control(command) => {
+                out.push(Output::ToControl(control::Input::Command { core: self.id, ticket, command }));
+            }
+        }
+    }
+}

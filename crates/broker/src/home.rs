@@ -1,0 +1,204 @@
+//! The node's log directories at its start: locked, formatted, of one node and one cluster.
+//!
+//! A node that is its own only voter formats what is not formatted; nobody else could be harmed by it. With other
+//! voters that is the operator's decision, and he is told what to type.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ottla_log::directory::LogDirectoryError;
+use ottla_log::directory::LogDirectory;
+use ottla_log::meta_properties::MetaProperties;
+use ottla_log::{Disk, DiskError};
+use ottla_metadata::config::NodeConfig;
+use ottla_metadata::config::node::Quorum;
+use ottla_protocol::{NodeId, Now, Uuid};
+use ottla_raft::format::{self, FormatError, FormattedDirectory, Formatting, IfFormatted, InitialQuorum};
+use ottla_raft::random::Random;
+use ottla_raft::voters::Endpoint;
+
+use crate::control::{Directories, Directory};
+
+/// See the module.
+#[derive(Debug)]
+pub struct Home {
+    /// The cluster that the directories belong to.
+    pub cluster_id: String,
+    /// `log.dirs`.
+    pub directories: Arc<Directories>,
+    /// `metadata.log.dir`.
+    pub metadata_directory: PathBuf,
+    /// The id of that directory.
+    pub metadata_directory_id: Uuid,
+    /// The disk.
+    pub disk: Arc<dyn Disk>,
+    /// Held where the metadata log has a directory of its own.
+    pub metadata_lock: Option<LogDirectory>,
+    /// What has just been formatted.
+    pub formatted: Vec<FormattedDirectory>,
+}
+
+/// Why a node cannot live in its directories.
+#[derive(Debug, thiserror::Error)]
+pub enum HomeError {
+    /// Somebody else does.
+    #[error(transparent)]
+    Taken(#[from] LogDirectoryError),
+    /// The disk failed.
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    /// The directories are another node's, or another cluster's.
+    #[error(transparent)]
+    Format(#[from] FormatError),
+    /// Nobody has formatted them, and it is not for this node to do.
+    #[error(
+        "{} is not formatted, and this node is not the only voter. Format it once on each node, with the same cluster id: ottla kafka-storage format -t CLUSTER_ID -c server.properties (a new id: ottla kafka-storage random-uuid)",
+        .0.display()
+    )]
+    NotFormatted(PathBuf),
+    /// They do not agree.
+    #[error("{}: {what}", .path.display())]
+    Disagreement {
+        /// The directory that is unlike the others.
+        path: PathBuf,
+        /// In what.
+        what: String,
+    },
+}
+
+/// Locks the directories, formats them where that is this node's to do, and looks through them.
+///
+/// # Errors
+/// [`HomeError`].
+pub fn move_in(
+    config: &NodeConfig,
+    disk: &Arc<dyn Disk>,
+    records: &[Bytes],
+    random: &mut Random,
+    now: Now,
+) -> Result<Home, HomeError> {
+    let paths: Vec<PathBuf> = config.log_dirs.iter().map(PathBuf::from).collect();
+    let metadata_directory = PathBuf::from(&config.metadata_log_dir);
+    let mut all = paths.clone();
+    if !all.contains(&metadata_directory) {
+        all.push(metadata_directory.clone());
+    }
+    let locked: Vec<LogDirectory> =
+        all.iter().map(|path| LogDirectory::open(Arc::clone(disk), path)).collect::<Result<_, _>>()?;
+    let formatted = format_missing(config, disk, &all, records, random, now)?;
+    let mut cluster_id = None;
+    let mut ids = Vec::with_capacity(all.len());
+    for path in &all {
+        ids.push(identify(config.node_id, path, &**disk, &mut cluster_id, random)?);
+    }
+    let metadata_place = all.iter().position(|path| *path == metadata_directory).unwrap_or(0);
+    let mut metadata_lock = None;
+    let mut directories = Vec::with_capacity(paths.len());
+    for (index, log_directory) in locked.into_iter().enumerate() {
+        if index < paths.len() {
+            directories.push(Directory::open(log_directory, ids[index])?);
+        } else {
+            metadata_lock = Some(log_directory);
+        }
+    }
+    Ok(Home {
+        cluster_id: cluster_id.unwrap_or_default(),
+        directories: Arc::new(Directories::new(directories)?),
+        metadata_directory,
+        metadata_directory_id: ids[metadata_place],
+        disk: Arc::clone(disk),
+        metadata_lock,
+        formatted,
+    })
+}
+
+fn format_missing(
+    config: &NodeConfig,
+    disk: &Arc<dyn Disk>,
+    all: &[PathBuf],
+    records: &[Bytes],
+    random: &mut Random,
+    now: Now,
+) -> Result<Vec<FormattedDirectory>, HomeError> {
+    let mut known = None;
+    let mut missing = None;
+    for path in all {
+        match MetaProperties::read(&**disk, path)? {
+            Some(properties) => known = properties.cluster_id.or(known),
+            None => missing = missing.or(Some(path)),
+        }
+    }
+    let Some(missing) = missing else { return Ok(Vec::new()) };
+    let metadata_directory = PathBuf::from(&config.metadata_log_dir);
+    // An empty directory beside formatted ones is a new disk; without the metadata log the node has lost its memory.
+    let lost_memory = MetaProperties::read(&**disk, &metadata_directory)?.is_none();
+    let quorum = match own_quorum(config) {
+        Some(quorum) if known.is_none() || !lost_memory => quorum,
+        None if known.is_some() && !lost_memory => InitialQuorum::Configured,
+        _ => return Err(HomeError::NotFormatted(missing.clone())),
+    };
+    let cluster_id = known.unwrap_or_else(|| format::new_directory_id(random).to_string());
+    let formatting = Formatting {
+        cluster_id,
+        node: config.node_id,
+        directories: all.to_vec(),
+        metadata_directory,
+        quorum: config.roles.has_controller().then_some(quorum),
+        records: records.to_vec(),
+        formatted: IfFormatted::Skip,
+    };
+    Ok(format::format(disk, &formatting, random, now)?)
+}
+
+/// The quorum to make, where this node is all of it.
+fn own_quorum(config: &NodeConfig) -> Option<InitialQuorum> {
+    if !config.roles.has_controller() {
+        return None;
+    }
+    match &config.quorum {
+        Quorum::Alone => {
+            let endpoints = config.advertised_controller.iter().map(|endpoint| Endpoint {
+                listener: endpoint.listener.clone(),
+                host: endpoint.host.clone().unwrap_or_else(|| "localhost".into()),
+                port: endpoint.port,
+            });
+            Some(InitialQuorum::Standalone(endpoints.collect()))
+        }
+        Quorum::Fixed(voters) if voters.keys().eq([&config.node_id.0]) => Some(InitialQuorum::Configured),
+        Quorum::Fixed(_) | Quorum::Dynamic(_) => None,
+    }
+}
+
+/// Reads whose directory it is, and gives its id; directories of old have none yet and get one.
+fn identify(
+    node: NodeId,
+    path: &Path,
+    disk: &dyn Disk,
+    cluster_id: &mut Option<String>,
+    random: &mut Random,
+) -> Result<Uuid, HomeError> {
+    let disagreement = |what: String| HomeError::Disagreement { path: path.to_owned(), what };
+    let Some(mut properties) = MetaProperties::read(disk, path)? else {
+        return Err(HomeError::NotFormatted(path.to_owned()));
+    };
+    if let Some(theirs) = properties.node_id.filter(|&theirs| theirs != node) {
+        return Err(disagreement(format!(
+            "meta.properties says node.id {theirs}, the configuration says {node}; use the directory of node {node} or set node.id={theirs}"
+        )));
+    }
+    match (&*cluster_id, &properties.cluster_id) {
+        (Some(ours), Some(theirs)) if ours != theirs => {
+            return Err(disagreement(format!("meta.properties says cluster {theirs}, another directory says {ours}")));
+        }
+        (None, theirs) => cluster_id.clone_from(theirs),
+        _ => {}
+    }
+    if let Some(id) = properties.directory_id {
+        return Ok(id);
+    }
+    let id = format::new_directory_id(random);
+    properties.directory_id = Some(id);
+    properties.write(disk, path)?;
+    Ok(id)
+}

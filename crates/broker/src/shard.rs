@@ -1,0 +1,244 @@
+//! A core's partitions: it opens, leads, checkpoints, retires and closes them, and passes questions on.
+//!
+//! Level-triggered: [`Shard::reconcile`] compares what the image says with what is hosted, so a lost or repeated delta
+//! does no harm.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+use ottla_log::DiskError;
+use ottla_metadata::{Delta, Image};
+use ottla_partition::{Input, Lead, Output, Partition, Question, Reply, Ticket};
+use ottla_protocol::time::Deadline;
+use ottla_protocol::{Now, PartitionId, Refusal, TopicId};
+
+use crate::control::{self, CheckpointRow, Directories};
+use crate::core::{CoreId, owner};
+use crate::node::Node;
+use crate::topics::Topics;
+
+/// See the module.
+pub struct Shard {
+    core: CoreId,
+    node: Arc<Node>,
+    directories: Arc<Directories>,
+    hosted: BTreeMap<PartitionId, Hosted>,
+    /// Filled by a partition's step and emptied at once; kept to spare allocations.
+    outputs: Vec<Output>,
+    replies: VecDeque<(Ticket, Reply)>,
+    reports: VecDeque<control::Input>,
+    next_checkpoint: Deadline,
+    next_retention: Deadline,
+}
+
+struct Hosted {
+    partition: Partition,
+    topic: Arc<str>,
+    /// Index into the directories.
+    directory: usize,
+    /// What was last reported for the checkpoint files.
+    reported: Option<CheckpointRow>,
+}
+
+impl Shard {
+    /// A shard without partitions; the first image brings them.
+    #[must_use]
+    pub fn new(core: CoreId, node: Arc<Node>, directories: Arc<Directories>, now: Now) -> Self {
+        let next_checkpoint = now.after_ms(node.limits.checkpoint_interval_ms);
+        let next_retention = now.after_ms(node.limits.retention_initial_delay_ms);
+        Self {
+            core,
+            node,
+            directories,
+            hosted: BTreeMap::new(),
+            outputs: Vec::new(),
+            replies: VecDeque::new(),
+            reports: VecDeque::new(),
+            next_checkpoint,
+            next_retention,
+        }
+    }
+
+    /// Asks a partition; the reply comes through [`Shard::next_reply`].
+    pub fn ask(&mut self, now: Now, ticket: Ticket, partition: PartitionId, question: Question) {
+        if self.hosted.contains_key(&partition) {
+            self.step(now, partition, Input::Question(ticket, question));
+        } else {
+            self.replies.push_back((ticket, Reply::Refused(Refusal::NotLeaderOrFollower)));
+        }
+    }
+
+    /// Takes a reply that is due.
+    pub fn next_reply(&mut self) -> Option<(Ticket, Reply)> {
+        self.replies.pop_front()
+    }
+
+    /// Takes something that control has to know.
+    pub fn next_report(&mut self) -> Option<control::Input> {
+        self.reports.pop_front()
+    }
+
+    /// When the shard next has something of its own to do.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Deadline> {
+        Some(self.next_checkpoint.min(self.next_retention))
+    }
+
+    /// Does what the deadline called for.
+    pub fn tick(&mut self, now: Now) {
+        if now.reached(self.next_checkpoint) {
+            self.next_checkpoint = now.after_ms(self.node.limits.checkpoint_interval_ms);
+            self.report_checkpoints();
+        }
+        if now.reached(self.next_retention) {
+            self.next_retention = now.after_ms(self.node.limits.retention_interval_ms);
+            let ids: Vec<PartitionId> = self.hosted.keys().copied().collect();
+            for id in ids {
+                self.step(now, id, Input::Retain);
+            }
+        }
+    }
+
+    /// Makes the hosted partitions what the image says they should be.
+    pub fn reconcile(&mut self, now: Now, image: &Image, delta: &Delta, topics: &mut Topics) {
+        for &topic in delta.topics_deleted.keys() {
+            for id in self.partitions_of(topic) {
+                self.remove(id);
+            }
+        }
+        for &id in &delta.partitions {
+            if owner(id, self.node.cores) == self.core {
+                self.reconcile_partition(now, id, image, topics);
+            }
+        }
+        for topic in Topics::reconfigured(image, delta) {
+            let Some(settings) = topics.settings(image, topic) else { continue };
+            for id in self.partitions_of(topic) {
+                self.step(now, id, Input::Configure(Arc::clone(&settings)));
+            }
+        }
+    }
+
+    fn reconcile_partition(&mut self, now: Now, id: PartitionId, image: &Image, topics: &mut Topics) {
+        let Some(partition) = image.topics.partition(id) else { return };
+        if !partition.replicas.contains(&self.node.id) {
+            self.remove(id);
+            return;
+        }
+        if !self.hosted.contains_key(&id) && !self.open(now, id, image, topics) {
+            return;
+        }
+        if partition.leader == Some(self.node.id) {
+            let lead = Lead {
+                epoch: partition.leader_epoch,
+                partition_epoch: partition.partition_epoch,
+                replicas: partition.replicas.to_vec(),
+                isr: partition.isr.to_vec(),
+            };
+            self.step(now, id, Input::Lead(lead));
+        }
+    }
+
+    fn partitions_of(&self, topic: TopicId) -> Vec<PartitionId> {
+        let first = PartitionId { topic, index: 0 };
+        let last = PartitionId { topic, index: i32::MAX };
+        self.hosted.range(first..=last).map(|(id, _)| *id).collect()
+    }
+
+    /// Closes every log in good order and gives the last rows for the checkpoint files.
+    pub fn close(&mut self, now: Now) -> Vec<CheckpointRow> {
+        let mut rows = Vec::with_capacity(self.hosted.len());
+        for (_, mut hosted) in std::mem::take(&mut self.hosted) {
+            if let Err(error) = hosted.partition.close(now) {
+                self.reports.push_back(failed(&self.directories, hosted.directory, &error));
+            }
+            rows.push(hosted.row());
+        }
+        rows
+    }
+
+    fn open(&mut self, now: Now, id: PartitionId, image: &Image, topics: &mut Topics) -> bool {
+        let Some(settings) = topics.settings(image, id.topic) else { return false };
+        let Some(topic) = image.topics.get(id.topic).map(|topic| &topic.name) else { return false };
+        let assigned = image.topics.partition(id).map(|partition| partition.directory(self.node.id));
+        let directory = self.directories.place(topic, id.index, assigned);
+        match self.directories.open_log(directory, topic, id, &settings.log, now) {
+            Ok((log, high_watermark)) => {
+                let partition = Partition::new(id, log, settings, high_watermark);
+                let topic = Arc::clone(topic);
+                self.hosted.insert(id, Hosted { partition, topic, directory, reported: None });
+                true
+            }
+            Err(error) => {
+                tracing::error!(topic = %topic, partition = id.index, %error, "the log cannot be opened");
+                self.reports.push_back(failed(&self.directories, directory, &error));
+                false
+            }
+        }
+    }
+
+    fn remove(&mut self, id: PartitionId) {
+        let Some(hosted) = self.hosted.remove(&id) else { return };
+        let log = hosted.partition.abandon(&mut self.outputs);
+        self.drain(id, hosted.directory);
+        if let Err(error) = self.directories.delete_log(hosted.directory, log, &hosted.topic, id) {
+            self.reports.push_back(failed(&self.directories, hosted.directory, &error));
+        }
+        self.reports.push_back(control::Input::Forget {
+            directory: hosted.directory,
+            topic: hosted.topic,
+            partition: id.index,
+        });
+    }
+
+    fn step(&mut self, now: Now, id: PartitionId, input: Input) {
+        let Some(hosted) = self.hosted.get_mut(&id) else { return };
+        hosted.partition.step(now, input, &mut self.outputs);
+        let directory = hosted.directory;
+        self.drain(id, directory);
+    }
+
+    fn drain(&mut self, id: PartitionId, directory: usize) {
+        for output in self.outputs.drain(..) {
+            match output {
+                Output::Reply(ticket, reply) => self.replies.push_back((ticket, reply)),
+                Output::Failed(error) => {
+                    tracing::error!(partition = %id, %error, "the disk has failed under a partition");
+                    self.reports.push_back(failed(&self.directories, directory, &error));
+                }
+            }
+        }
+    }
+
+    fn report_checkpoints(&mut self) {
+        let mut rows = Vec::new();
+        for hosted in self.hosted.values_mut() {
+            let row = hosted.row();
+            if hosted.reported.as_ref() != Some(&row) {
+                rows.push(row.clone());
+                hosted.reported = Some(row);
+            }
+        }
+        if !rows.is_empty() {
+            self.reports.push_back(control::Input::Checkpoint { core: self.core, rows });
+        }
+    }
+}
+
+impl Hosted {
+    fn row(&self) -> CheckpointRow {
+        let log = self.partition.log();
+        CheckpointRow {
+            directory: self.directory,
+            topic: Arc::clone(&self.topic),
+            partition: self.partition.id().index,
+            recovery_point: log.recovery_point(),
+            log_start: log.start_offset(),
+            high_watermark: self.partition.high_watermark(),
+        }
+    }
+}
+
+fn failed(directories: &Directories, directory: usize, error: &DiskError) -> control::Input {
+    control::Input::DirectoryFailed { directory: directories.path(directory), error: error.to_string() }
+}

@@ -1,0 +1,125 @@
+//! What the leader of a partition does: append, acknowledge, move the high watermark.
+
+use ottla_log::DiskError;
+use ottla_log::producers::{Origin, Verdict};
+use ottla_protocol::batch::TimestampType;
+use ottla_protocol::{LeaderEpoch, NodeId, Now, Offset, Refusal};
+
+use crate::input::{Acks, Append, Lead, Ticket};
+use crate::output::{Appended, Output, Reply};
+use crate::partition::Partition;
+
+/// What a leader knows besides its log.
+#[derive(Debug)]
+pub struct Leader {
+    pub epoch: LeaderEpoch,
+    pub partition_epoch: i32,
+    /// Where this epoch begins.
+    pub start: Offset,
+    pub isr: Vec<NodeId>,
+    pub replicas: Vec<NodeId>,
+}
+
+impl Leader {
+    pub fn new(lead: Lead, start: Offset) -> Self {
+        let Lead { epoch, partition_epoch, replicas, isr } = lead;
+        Self { epoch, partition_epoch, start, isr, replicas }
+    }
+
+    pub fn update(&mut self, lead: Lead) {
+        self.partition_epoch = lead.partition_epoch;
+        self.isr = lead.isr;
+        self.replicas = lead.replicas;
+    }
+}
+
+impl Partition {
+    /// Appends, and replies when `acks` says so.
+    pub(crate) fn append(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        append: Append,
+        out: &mut Vec<Output>,
+    ) -> Result<(), DiskError> {
+        match self.try_append(now, &append)? {
+            Err(refusal) => out.push(Output::Reply(ticket, Reply::Refused(refusal))),
+            Ok((appended, end)) => {
+                self.advance_high_watermark(out);
+                if append.acks == Acks::All && self.high_watermark < end {
+                    self.waiting.park_append(end, ticket, appended);
+                } else {
+                    out.push(Output::Reply(ticket, Reply::Appended(appended)));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes the batch; gives what the producer is told and the offset that has to be replicated for it.
+    ///
+    /// The sequence of an idempotent producer is checked and the batch written in one step, so nothing comes between.
+    fn try_append(
+        &mut self,
+        now: Now,
+        append: &Append,
+    ) -> Result<Result<(Appended, Offset), Refusal>, DiskError> {
+        let Some(leader) = &self.leader else { return Ok(Err(Refusal::NotLeaderOrFollower)) };
+        // As many as there can be, for a topic may ask for more in-sync replicas than it has replicas.
+        let needed = self.settings.min_insync_replicas.min(leader.replicas.len());
+        if append.acks == Acks::All && leader.isr.len() < needed {
+            return Ok(Err(Refusal::NotEnoughReplicas));
+        }
+        let log_start = self.log.start_offset();
+        let header = &append.batch.header;
+        match self.log.producers().check(header, Origin::Client) {
+            Err(refusal) => return Ok(Err(refusal)),
+            Ok(Verdict::Duplicate(earlier)) => {
+                let base_offset = earlier.first_offset();
+                let log_append_time_ms = self.stamps().then_some(earlier.timestamp);
+                let appended = Appended { base_offset, log_append_time_ms, log_start };
+                return Ok(Ok((appended, earlier.last_offset.plus(1))));
+            }
+            Ok(Verdict::New) => {}
+        }
+        let base_offset = self.log.end_offset();
+        let batch = append.batch.batch.clone().at(base_offset, leader.epoch);
+        if let Err(error) = self.log.append(now, std::slice::from_ref(&batch)) {
+            if !error.is_full() {
+                return Err(error);
+            }
+            // A full disk takes nothing from this batch, keeps what it has, and may have room again for the next.
+            tracing::warn!(partition = %self.id, %error, "no room for a batch");
+            return Ok(Err(Refusal::KafkaStorageError));
+        }
+        self.unflushed += i64::from(header.record_count);
+        if self.unflushed >= self.settings.flush_messages {
+            // On the disk before anybody is told.
+            self.log.flush()?;
+            self.unflushed = 0;
+        }
+        let log_append_time_ms = self.stamps().then_some(header.max_timestamp);
+        Ok(Ok((Appended { base_offset, log_append_time_ms, log_start }, self.log.end_offset())))
+    }
+
+    fn stamps(&self) -> bool {
+        self.settings.timestamp_type == TimestampType::LogAppendTime
+    }
+
+    /// Moves the high watermark to what every in-sync replica has, and tells those who waited for it.
+    pub(crate) fn advance_high_watermark(&mut self, out: &mut Vec<Output>) {
+        let Some(leader) = &self.leader else { return };
+        // With this node as the only in-sync replica, what it has is what all have.
+        let candidate = if leader.isr.len() <= 1 { self.log.end_offset() } else { self.high_watermark };
+        if candidate > self.high_watermark {
+            self.high_watermark = candidate;
+            self.log.producers_mut().high_watermark_moved(candidate);
+        }
+        while let Some((ticket, appended)) = self.waiting.next_acknowledged(self.high_watermark) {
+            out.push(Output::Reply(ticket, Reply::Appended(appended)));
+        }
+        for ticket in self.waiting.take_grown(self.high_watermark, self.last_stable()) {
+            out.push(Output::Reply(ticket, Reply::Grown));
+        }
+    }
+}

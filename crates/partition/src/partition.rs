@@ -1,0 +1,176 @@
+//! The partition: its log, its role, and who waits for it.
+
+use std::sync::Arc;
+
+use ottla_log::{DiskError, Log};
+use ottla_protocol::{LeaderEpoch, Now, Offset, PartitionId, Refusal};
+
+use crate::input::{Input, Isolation, Lead, Question, Ticket};
+use crate::leader::Leader;
+use crate::output::{Output, Reply};
+use crate::settings::TopicSettings;
+use crate::waiting::Waiting;
+
+/// See the module. Created without a role: until told to lead, it refuses every question.
+pub struct Partition {
+    pub(crate) id: PartitionId,
+    pub(crate) log: Log,
+    pub(crate) settings: Arc<TopicSettings>,
+    pub(crate) leader: Option<Leader>,
+    /// The end of what every in-sync replica has. Never goes back while this node leads.
+    pub(crate) high_watermark: Offset,
+    pub(crate) waiting: Waiting,
+    /// Records since the last flush.
+    pub(crate) unflushed: i64,
+    /// The disk has failed: the log answers nobody any more.
+    offline: bool,
+}
+
+impl Partition {
+    /// A partition over its opened log. `high_watermark` comes from the checkpoint and is bounded by the log.
+    #[must_use]
+    pub fn new(id: PartitionId, log: Log, settings: Arc<TopicSettings>, high_watermark: Offset) -> Self {
+        let high_watermark = high_watermark.clamp(log.start_offset(), log.end_offset());
+        Self { id, log, settings, leader: None, high_watermark, waiting: Waiting::default(), unflushed: 0, offline: false }
+    }
+
+    /// Which partition this is.
+    #[must_use]
+    pub fn id(&self) -> PartitionId {
+        self.id
+    }
+
+    /// The log, to look at.
+    #[must_use]
+    pub fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// The end of what every in-sync replica has.
+    #[must_use]
+    pub fn high_watermark(&self) -> Offset {
+        self.high_watermark
+    }
+
+    /// The end of what no open transaction may still change, as far as it is replicated.
+    #[must_use]
+    pub fn last_stable(&self) -> Offset {
+        self.log.producers().first_unstable_offset().map_or(self.high_watermark, |first| first.min(self.high_watermark))
+    }
+
+    /// Takes one input to its end.
+    pub fn step(&mut self, now: Now, input: Input, out: &mut Vec<Output>) {
+        let outcome = match input {
+            Input::Question(ticket, question) => self.ask(now, ticket, question, out),
+            Input::Lead(lead) => {
+                self.lead(lead, out);
+                Ok(())
+            }
+            Input::Configure(settings) => {
+                self.log.set_config(settings.log);
+                self.settings = settings;
+                Ok(())
+            }
+            Input::Retain => self.retain(now),
+        };
+        if let Err(error) = outcome {
+            self.fail(error, out);
+        }
+    }
+
+    /// Closes the log in good order; everything in it is then on the disk for good.
+    ///
+    /// # Errors
+    /// The disk's, also one that struck before.
+    pub fn close(self) -> Result<Offset, DiskError> {
+        self.log.close()
+    }
+
+    /// Refuses everybody who waits, and gives the log away: the partition is no longer here.
+    #[must_use]
+    pub fn abandon(mut self, out: &mut Vec<Output>) -> Log {
+        for ticket in self.waiting.take_all() {
+            out.push(Output::Reply(ticket, Reply::Refused(Refusal::NotLeaderOrFollower)));
+        }
+        self.log
+    }
+
+    fn ask(&mut self, now: Now, ticket: Ticket, question: Question, out: &mut Vec<Output>) -> Result<(), DiskError> {
+        if self.offline {
+            out.push(Output::Reply(ticket, Reply::Refused(Refusal::KafkaStorageError)));
+            return Ok(());
+        }
+        if self.leader.is_none() {
+            out.push(Output::Reply(ticket, Reply::Refused(Refusal::NotLeaderOrFollower)));
+            return Ok(());
+        }
+        let reply = match question {
+            Question::Append(append) => return self.append(now, ticket, append, out),
+            Question::AwaitGrowth { beyond, isolation } => {
+                if self.readable_end(isolation) <= beyond {
+                    self.waiting.park_reader(ticket, beyond, isolation);
+                    return Ok(());
+                }
+                Ok(Reply::Grown)
+            }
+            Question::Read(request) => self.read(&request)?.map(Reply::Read),
+            Question::ListOffset { spec, isolation, current_leader_epoch } => {
+                match self.check_epoch(current_leader_epoch) {
+                    Ok(()) => Ok(Reply::Listed(self.list_offset(spec, isolation)?)),
+                    Err(refusal) => Err(refusal),
+                }
+            }
+            Question::EpochEnd { current_leader_epoch, epoch } => {
+                self.check_epoch(current_leader_epoch).map(|()| Reply::EpochEnd(self.epoch_end(epoch)))
+            }
+            Question::DeleteRecords { before } => self.delete_records(before).map(Reply::LowWatermark),
+        };
+        out.push(Output::Reply(ticket, reply.unwrap_or_else(Reply::Refused)));
+        Ok(())
+    }
+
+    /// Older and repeated orders are ignored; the same epoch again changes only the list of replicas.
+    fn lead(&mut self, lead: Lead, out: &mut Vec<Output>) {
+        match &mut self.leader {
+            Some(leader) if lead.partition_epoch < leader.partition_epoch => return,
+            Some(leader) if lead.epoch == leader.epoch => leader.update(lead),
+            _ => {
+                let start = self.log.end_offset();
+                self.log.begin_epoch(lead.epoch);
+                self.leader = Some(Leader::new(lead, start));
+            }
+        }
+        self.advance_high_watermark(out);
+    }
+
+    /// How far a reader with this isolation sees.
+    pub(crate) fn readable_end(&self, isolation: Isolation) -> Offset {
+        match isolation {
+            Isolation::ReadUncommitted => self.high_watermark,
+            Isolation::ReadCommitted => self.last_stable(),
+        }
+    }
+
+    /// Compares the leader epoch as the asker knows it with ours (KIP-320).
+    pub(crate) fn check_epoch(&self, theirs: Option<LeaderEpoch>) -> Result<(), Refusal> {
+        let ours = self.leader.as_ref().map(|leader| leader.epoch);
+        match (theirs, ours) {
+            (Some(theirs), Some(ours)) if theirs < ours => Err(Refusal::FencedLeaderEpoch),
+            (Some(theirs), Some(ours)) if theirs > ours => Err(Refusal::UnknownLeaderEpoch),
+            _ => Ok(()),
+        }
+    }
+
+    /// Lets go of what is too old or too much, and of producers that have been silent for too long.
+    fn retain(&mut self, now: Now) -> Result<(), DiskError> {
+        self.log.retain(now, self.high_watermark)?.erase()
+    }
+
+    fn fail(&mut self, error: DiskError, out: &mut Vec<Output>) {
+        self.offline = true;
+        for ticket in self.waiting.take_all() {
+            out.push(Output::Reply(ticket, Reply::Refused(Refusal::KafkaStorageError)));
+        }
+        out.push(Output::Failed(error));
+    }
+}

@@ -72,9 +72,19 @@ impl LogDirectory {
     /// # Errors
     /// [`LogDirectoryError`].
     pub fn open(disk: Arc<dyn Disk>, path: &Path) -> Result<Self, LogDirectoryError> {
-        if disk.stat(path)?.is_none() {
+        let mut missing = Vec::new();
+        for above in path.ancestors().filter(|above| !above.as_os_str().is_empty()) {
+            if disk.stat(above)?.is_some() {
+                break;
+            }
+            missing.push(above);
+        }
+        if !missing.is_empty() {
             disk.create_dir(path)?;
-            disk.sync_dir(path.parent().unwrap_or(Path::new("/")))?;
+        }
+        for made in missing {
+            let holder = made.parent().filter(|holder| !holder.as_os_str().is_empty());
+            disk.sync_dir(holder.unwrap_or(Path::new(".")))?;
         }
         let Some(lock) = disk.lock(&path.join(".lock"))? else {
             return Err(LogDirectoryError::Locked(path.to_owned()));
@@ -223,5 +233,16 @@ mod tests {
         assert!(matches!(second, Err(LogDirectoryError::Locked(_))));
         drop(first);
         assert!(LogDirectory::open(disk, path).is_ok());
+    }
+
+    #[test]
+    fn a_new_directory_outlives_the_power() {
+        let memory = MemoryDisk::new();
+        let path = Path::new("/data/deep/kafka");
+        let directory = LogDirectory::open(Arc::new(memory.clone()), path).unwrap();
+        directory.leave_clean_shutdown(3).unwrap();
+        memory.reboot(crate::disk::Crash::Power);
+        let directory = LogDirectory::open(Arc::new(memory.clone()), path).unwrap();
+        assert_eq!(directory.take_clean_shutdown().unwrap().broker_epoch(), 3);
     }
 }

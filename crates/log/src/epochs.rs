@@ -95,15 +95,6 @@ impl Epochs {
         true
     }
 
-    /// Takes note of a batch found on the disk: as [`assign`](Self::assign), but an older epoch than the latest is
-    /// no news.
-    pub(crate) fn observe(&mut self, epoch: LeaderEpoch, base_offset: Offset) {
-        let known = self.latest().map_or(LeaderEpoch(-1), |latest| latest.epoch);
-        if epoch >= known && epoch.0 >= 0 {
-            self.assign(epoch, base_offset);
-        }
-    }
-
     /// Drops what begins at or after `end`.
     pub fn truncate_from_end(&mut self, end: Offset) {
         while self.entries.pop_if(|entry| entry.start >= end).is_some() {

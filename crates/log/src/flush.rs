@@ -1,0 +1,184 @@
+//! Putting a log on the disk for good, at once or on another thread, and closing it.
+//!
+//! A flush is complete in itself: it syncs all that was not synced when it was prepared. So several may be under way,
+//! and finish in any order. Batches are synced before the epochs that speak of them, and the recovery point moves last.
+
+use std::sync::Arc;
+
+use ottla_protocol::Offset;
+
+use crate::checkpoint;
+use crate::disk::{DiskError, DiskFile};
+use crate::epochs::EpochEntry;
+use crate::log::Log;
+use crate::place::{Place, SNAPSHOT};
+use crate::segment::{Role, Syncing};
+
+/// A flush that has not begun. [`run`](Self::run) it, on any thread.
+#[derive(Debug)]
+pub struct PendingFlush {
+    place: Place,
+    files: Vec<Arc<dyn DiskFile>>,
+    folders: Folders,
+    epochs: Option<Vec<EpochEntry>>,
+    segments: Vec<Syncing>,
+    up_to: Offset,
+    generation: u64,
+}
+
+/// Which folders have names in them that are not synced.
+#[derive(Clone, Copy, Debug)]
+struct Folders {
+    own: bool,
+    parent: bool,
+}
+
+/// A flush that has ended. [`Log::finish_flush`] wants to hear of it.
+#[derive(Debug)]
+pub struct Flushed {
+    folders: Folders,
+    segments: Vec<Syncing>,
+    up_to: Offset,
+    generation: u64,
+    synced: Result<(), DiskError>,
+    epochs: Result<Option<Vec<EpochEntry>>, DiskError>,
+}
+
+impl PendingFlush {
+    /// Everything below this offset will be on the disk for good.
+    #[must_use]
+    pub fn up_to(&self) -> Offset {
+        self.up_to
+    }
+
+    /// Syncs. This takes as long as the disk takes.
+    #[must_use]
+    pub fn run(self) -> Flushed {
+        let synced = self.sync();
+        let epochs = match (&synced, self.epochs) {
+            (Ok(()), Some(epochs)) => {
+                checkpoint::write_epochs(&*self.place.disk, &self.place.dir, &epochs).map(|()| Some(epochs))
+            }
+            _ => Ok(None),
+        };
+        let Self { folders, segments, up_to, generation, .. } = self;
+        Flushed { folders, segments, up_to, generation, synced, epochs }
+    }
+
+    fn sync(&self) -> Result<(), DiskError> {
+        for file in &self.files {
+            file.sync()?;
+        }
+        let Place { disk, dir } = &self.place;
+        if self.folders.own {
+            disk.sync_dir(dir)?;
+        }
+        match dir.parent() {
+            Some(parent) if self.folders.parent => disk.sync_dir(parent),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Log {
+    /// Collects what a flush has to do; `None` when all is on the disk already.
+    ///
+    /// # Errors
+    /// [`DiskError`].
+    pub fn prepare_flush(&mut self) -> Result<Option<PendingFlush>, DiskError> {
+        self.durable.check()?;
+        let result = self.collect(Role::Active);
+        self.durable.guard(result)
+    }
+
+    /// Takes note of a flush that has ended. The recovery point may have moved.
+    ///
+    /// # Errors
+    /// [`DiskError`], final: nobody knows what is on the disk, so the log takes no more changes. Only when the disk
+    /// [is full](DiskError::is_full) has the recovery point just not moved.
+    pub fn finish_flush(&mut self, flushed: Flushed) -> Result<(), DiskError> {
+        if let Err(error) = flushed.synced {
+            tracing::error!(%error, "a sync has failed");
+            self.durable.failed.get_or_insert_with(|| error.clone());
+            return Err(error);
+        }
+        if flushed.generation != self.durable.generation {
+            return Ok(());
+        }
+        for syncing in flushed.segments {
+            let at = self.segments.binary_search_by_key(&syncing.base, |segment| segment.base());
+            if let Ok(at) = at {
+                self.segments[at].synced(syncing);
+            }
+        }
+        self.durable.folder_unsynced &= !flushed.folders.own;
+        self.durable.name_unsynced &= !flushed.folders.parent;
+        if let Some(saved) = self.durable.guard(flushed.epochs)?
+            && saved == self.epochs.entries()
+        {
+            self.epochs.mark_saved();
+        }
+        self.durable.recovery_point = self.durable.recovery_point.max(flushed.up_to);
+        Ok(())
+    }
+
+    /// Puts everything on the disk for good.
+    ///
+    /// # Errors
+    /// As [`finish_flush`](Self::finish_flush).
+    pub fn flush(&mut self) -> Result<(), DiskError> {
+        match self.prepare_flush()? {
+            Some(pending) => self.finish_flush(pending.run()),
+            None => Ok(()),
+        }
+    }
+
+    /// Ends the log: indexes trimmed, a producer snapshot at the end, everything on the disk for good. The recovery
+    /// point, which is the end, is the answer; it belongs into the checkpoint before the clean-shutdown marker does.
+    /// No flush may be under way.
+    ///
+    /// # Errors
+    /// [`DiskError`]; then the log counts as not closed.
+    pub fn close(mut self) -> Result<Offset, DiskError> {
+        self.durable.check()?;
+        let active = self.segments.last_mut().expect("there is always an active segment");
+        active.finish(&self.place)?;
+        active.keep_indexes();
+        self.producers.skip_to(self.end);
+        self.snapshots.take(&self.place, &self.producers)?;
+        let Some(mut pending) = self.collect(Role::Sealed)? else { return Ok(self.end) };
+        if self.snapshots.contains(self.end) {
+            pending.files.push(self.place.open(self.end, SNAPSHOT)?);
+        }
+        pending.folders.own = true;
+        self.finish_flush(pending.run())?;
+        Ok(self.end)
+    }
+
+    /// `last` is what the last segment counts as.
+    fn collect(&mut self, last: Role) -> Result<Option<PendingFlush>, DiskError> {
+        let mut files = Vec::new();
+        let mut segments = Vec::new();
+        let count = self.segments.len();
+        for (i, segment) in self.segments.iter_mut().enumerate() {
+            let role = if i + 1 == count { last } else { Role::Sealed };
+            if segment.is_unsynced(role) {
+                segments.push(segment.collect_unsynced(&self.place, role, &mut files)?);
+            }
+        }
+        let folders = Folders { own: self.durable.folder_unsynced, parent: self.durable.name_unsynced };
+        let is_behind = self.durable.recovery_point < self.end;
+        if files.is_empty() && !folders.own && !self.epochs.unsaved() && !is_behind {
+            return Ok(None);
+        }
+        Ok(Some(PendingFlush {
+            place: self.place.clone(),
+            files,
+            folders,
+            epochs: self.epochs.unsaved().then(|| self.epochs.entries().to_vec()),
+            segments,
+            up_to: self.end,
+            generation: self.durable.generation,
+        }))
+    }
+}

@@ -12,8 +12,12 @@ pub mod metadata;
 #[cfg(feature = "net")]
 pub mod net;
 pub mod operation;
+pub mod partitioner;
+pub mod producer;
 pub mod random;
 pub mod settings;
+#[cfg(test)]
+mod testing;
 
 pub use call::{Call, Reply, Ticket};
 pub use cluster::{Cluster, Target};

@@ -3,7 +3,7 @@
 //! Records are encoded plain as they come, so sizes are exact to the byte; compression happens once, in `finish`, when
 //! the producer's sequence is known as well.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use crate::batch::header::sequence_after;
 use crate::batch::record::RecordParts;
@@ -161,9 +161,8 @@ impl BatchBuilder {
     /// The batch. Its length, checksum and last offset follow from the records.
     #[must_use]
     pub fn finish(self, fields: &BatchFields, codecs: &mut Codecs) -> StampedBatch {
-        let body_at = HEADER_LEN;
         let packed = self.pack(fields, codecs);
-        StampedBatch::sealed(packed.header, Bytes::from(packed.bytes).slice(body_at..))
+        StampedBatch::sealed(packed.header, packed.bytes.slice(HEADER_LEN..))
     }
 
     /// Compresses the records now, and leaves the checksum to when the producer's sequence is known.
@@ -179,7 +178,7 @@ impl BatchBuilder {
                 packed
             }
         };
-        PackedBatch { header, bytes }
+        PackedBatch { header, bytes: bytes.into(), sealed: false }
     }
 
     fn header(&self, fields: &BatchFields) -> BatchHeader {
@@ -218,20 +217,12 @@ const MAX_PLAIN: usize = (i32::MAX as usize) - (1 << 20);
 #[derive(Clone, Debug)]
 pub struct PackedBatch {
     header: BatchHeader,
-    /// Room for the header, then the records as they are stored.
-    bytes: Vec<u8>,
+    /// The header's bytes, right only once sealed, and the records as they are stored.
+    bytes: Bytes,
+    sealed: bool,
 }
 
 impl PackedBatch {
-    /// Takes a whole batch, as [`PackedBatch::seal`] gave it out.
-    ///
-    /// # Errors
-    /// As [`StampedBatch::verbatim`].
-    pub fn from_bytes(bytes: Bytes) -> Result<Self, BatchError> {
-        let header = StampedBatch::verbatim(bytes.clone())?.header();
-        Ok(Self { header, bytes: bytes.into() })
-    }
-
     /// The header, but for length and checksum.
     #[must_use]
     pub fn header(&self) -> &BatchHeader {
@@ -245,19 +236,24 @@ impl PackedBatch {
     }
 
     /// Sets who wrote it, and the sequence number of its first record.
-    #[must_use]
-    pub fn sequenced(mut self, id: ProducerId, epoch: ProducerEpoch, base_sequence: i32) -> Self {
-        (self.header.producer_id, self.header.producer_epoch) = (id, epoch);
-        self.header.base_sequence = base_sequence;
-        self
+    pub fn sequence(&mut self, id: ProducerId, epoch: ProducerEpoch, base_sequence: i32) {
+        let header = BatchHeader { producer_id: id, producer_epoch: epoch, base_sequence, ..self.header };
+        self.sealed &= header == self.header;
+        self.header = header;
     }
 
-    /// The whole batch with length and checksum right.
-    #[must_use]
-    pub fn seal(mut self) -> Bytes {
-        self.header.batch_length = batch_length(self.bytes.len() - HEADER_LEN);
-        self.header.crc = self.header.checksum(&self.bytes[HEADER_LEN..]);
-        self.bytes[..HEADER_LEN].copy_from_slice(&self.header.to_bytes());
-        self.bytes.into()
+    /// The whole batch with length and checksum right. Copied only if an earlier one is still held by somebody and the
+    /// sequence has changed since.
+    pub fn seal(&mut self) -> Bytes {
+        if !self.sealed {
+            let bytes = std::mem::take(&mut self.bytes).try_into_mut();
+            let mut bytes = bytes.unwrap_or_else(|shared| BytesMut::from(&shared[..]));
+            self.header.batch_length = batch_length(bytes.len() - HEADER_LEN);
+            self.header.crc = self.header.checksum(&bytes[HEADER_LEN..]);
+            bytes[..HEADER_LEN].copy_from_slice(&self.header.to_bytes());
+            self.bytes = bytes.freeze();
+            self.sealed = true;
+        }
+        self.bytes.clone()
     }
 }

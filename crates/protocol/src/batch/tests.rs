@@ -411,15 +411,13 @@ fn a_packed_batch_can_be_sequenced_late_and_again() {
     for codec in Compression::ALL {
         let mut builder = BatchBuilder::new();
         Plain::of("x").append_to(&mut builder);
-        let packed = builder.pack(&fields(codec), &mut Codecs::new());
-        let first = packed.sequenced(ProducerId(5), ProducerEpoch(0), 17);
-        let size = first.size();
-        let first = first.seal();
-        assert_eq!(size, first.len());
-        let second = PackedBatch::from_bytes(first.clone())
-            .unwrap()
-            .sequenced(ProducerId(5), ProducerEpoch(1), 0)
-            .seal();
+        let mut packed = builder.pack(&fields(codec), &mut Codecs::new());
+        packed.sequence(ProducerId(5), ProducerEpoch(0), 17);
+        let first = packed.seal();
+        assert_eq!(packed.size(), first.len());
+        assert_eq!(packed.seal().as_ptr(), first.as_ptr());
+        packed.sequence(ProducerId(5), ProducerEpoch(1), 0);
+        let second = packed.seal();
         for (bytes, epoch, sequence) in [(first, 0, 17), (second, 1, 0)] {
             let header = accept(&bytes, &Limits::default()).unwrap().header;
             assert_eq!((header.producer_epoch, header.base_sequence), (ProducerEpoch(epoch), sequence));

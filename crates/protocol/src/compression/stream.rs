@@ -13,6 +13,7 @@ pub struct PlainStream<'a> {
     limit: Limit,
 }
 
+#[expect(clippy::large_enum_variant, reason = "one of them, for as long as a stream is read")]
 enum Decoder<'a> {
     None,
     Gzip(gzip::Reading<'a>),

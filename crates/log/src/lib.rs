@@ -8,7 +8,7 @@ mod tests;
 
 pub mod checkpoint;
 pub mod clean_shutdown;
-mod config;
+pub mod config;
 pub mod directory;
 pub mod disk;
 pub mod epochs;
@@ -27,9 +27,12 @@ mod scan;
 mod segment;
 mod slice;
 mod snapshots;
+mod timestamps;
 mod truncation;
 
+pub use checkpoint::{OffsetCheckpoint, Offsets};
 pub use config::{Cleanup, LogConfig};
+pub use directory::LogDirectory;
 pub use disk::{Disk, DiskError, DiskFile, MemoryDisk, OsDisk};
 pub use epochs::{EpochEntry, Epochs};
 pub use flush::{Flushed, PendingFlush};
@@ -39,3 +42,4 @@ pub use producers::Producers;
 pub use recovery::{OpenHint, Recovered, Stop};
 pub use retention::Removed;
 pub use slice::{FirstBatch, Found, ReadError, ReadLimit, Slice};
+pub use timestamps::TimestampOffset;

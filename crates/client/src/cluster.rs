@@ -274,8 +274,11 @@ impl Cluster {
         for id in ids {
             self.collect(now, id);
         }
-        self.ask_metadata(now);
+        // Placing may show that metadata is needed, and asking for it is one more call to place.
         self.place(now);
+        if self.ask_metadata(now) {
+            self.place(now);
+        }
     }
 
     /// Connections that took too long, or that nobody needs.
@@ -296,13 +299,13 @@ impl Cluster {
         }
     }
 
-    /// Sends for metadata if it is wanted and backoff allows.
-    fn ask_metadata(&mut self, now: Now) {
+    /// Calls for metadata if it is wanted and backoff allows.
+    fn ask_metadata(&mut self, now: Now) -> bool {
         let reached = |deadline: Option<Deadline>| deadline.is_none_or(|deadline| now.reached(deadline));
         let expired = self.refresh.expires.is_some() && reached(self.refresh.expires);
         let wanted = self.refresh.wanted || self.refresh.unsettled || expired;
         if !wanted || self.refresh.under_way.is_some() || !reached(self.refresh.not_before) {
-            return;
+            return false;
         }
         let call = match self.settings.endpoint {
             Endpoint::Brokers => Call::new(self.metadata_request()),
@@ -316,6 +319,7 @@ impl Cluster {
         self.refresh.under_way = Some(ticket);
         self.calls.open.insert(ticket, (Target::Any, now.after(self.settings.request_timeout)));
         self.calls.waiting.push_front((ticket, call));
+        true
     }
 
     fn metadata_request(&self) -> MetadataRequest {

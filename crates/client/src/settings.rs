@@ -1,11 +1,11 @@
 //! What a client is told: Kafka's property names, Java's defaults.
 //!
-//! `Properties` is the text file and the pairs in it; `Settings` is what the machines need of them.
+//! `Properties` are the pairs as they are given; `Settings` is what the machines need of them.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// Key-value pairs as they stand in a `.properties` file.
+/// Key-value pairs, as of a `.properties` file.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Properties(pub BTreeMap<String, String>);
 
@@ -115,26 +115,6 @@ impl Backoff {
 }
 
 impl Properties {
-    /// Reads the text of a properties file as Java does: comments, continued lines, escapes, `=`, `:` or blank.
-    #[must_use]
-    pub fn parse(text: &str) -> Self {
-        let mut pairs = BTreeMap::new();
-        let mut lines = text.split(['\n', '\r']).map(str::trim_start);
-        while let Some(line) = lines.next() {
-            if line.is_empty() || line.starts_with(['#', '!']) {
-                continue;
-            }
-            let mut logical = line.to_owned();
-            while logical.chars().rev().take_while(|&c| c == '\\').count() % 2 == 1 {
-                logical.pop();
-                logical.push_str(lines.next().unwrap_or(""));
-            }
-            let (key, value) = split_pair(&logical);
-            pairs.insert(unescape(key), unescape(value));
-        }
-        Self(pairs)
-    }
-
     /// The value of a key.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&str> {
@@ -194,43 +174,6 @@ impl Properties {
     pub fn unknown_keys(&self) -> Vec<&str> {
         self.0.keys().map(String::as_str).filter(|key| !is_known(key)).collect()
     }
-}
-
-fn split_pair(line: &str) -> (&str, &str) {
-    let mut escaped = false;
-    let end = line.find(|c: char| {
-        let ends = !escaped && (c == '=' || c == ':' || c.is_ascii_whitespace());
-        escaped = c == '\\' && !escaped;
-        ends
-    });
-    let (key, rest) = line.split_at(end.unwrap_or(line.len()));
-    let rest = rest.trim_start();
-    (key, rest.strip_prefix(['=', ':']).unwrap_or(rest).trim_start())
-}
-
-fn unescape(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
-    let mut chars = text.chars();
-    while let Some(c) = chars.next() {
-        if c != '\\' {
-            plain.push(c);
-            continue;
-        }
-        match chars.next() {
-            Some('t') => plain.push('\t'),
-            Some('n') => plain.push('\n'),
-            Some('r') => plain.push('\r'),
-            Some('f') => plain.push('\x0c'),
-            Some('u') => {
-                let digits: String = chars.by_ref().take(4).collect();
-                let letter = u32::from_str_radix(&digits, 16).ok().and_then(char::from_u32);
-                plain.push(letter.unwrap_or(char::REPLACEMENT_CHARACTER));
-            }
-            Some(other) => plain.push(other),
-            None => {}
-        }
-    }
-    plain
 }
 
 impl Address {
@@ -395,25 +338,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_properties_file_is_read_as_java_reads_it() {
-        let text = "# comment\n! another\n a = 1 \nb:2\nc 3\nd\ne=x\\\n   y\nf\\=g=h\\tj\\u0041\nk=v # not a comment\r\n";
-        let read = Properties::parse(text);
-        let pairs: Vec<(&str, &str)> = read.0.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
-        assert_eq!(
-            pairs,
-            [
-                ("a", "1 "),
-                ("b", "2"),
-                ("c", "3"),
-                ("d", ""),
-                ("e", "xy"),
-                ("f=g", "h\tjA"),
-                ("k", "v # not a comment"),
-            ]
-        );
-    }
-
-    #[test]
     fn addresses_come_plain_bracketed_and_with_a_protocol() {
         let parsed = |text| Address::parse(text).map(|a| a.to_string());
         assert_eq!(parsed("localhost:9092").as_deref(), Some("localhost:9092"));
@@ -440,7 +364,10 @@ mod tests {
 
     #[test]
     fn unknown_keys_are_named_and_prefixed_ones_are_not() {
-        let properties = Properties::parse("bootstrap.servers=a:1\nfoo=1\nssl.anything=2\nacks=all");
+        let mut properties = Properties::default();
+        for key in ["bootstrap.servers", "foo", "ssl.anything", "acks"] {
+            properties.set(key, "1");
+        }
         assert_eq!(properties.unknown_keys(), ["foo"]);
     }
 

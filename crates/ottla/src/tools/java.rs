@@ -1,0 +1,57 @@
+//! Forms that Java gives things without being asked, and that scripts have come to know.
+
+/// The entries in the order in which a Java `HashMap<String, …>` filled with them would list them.
+pub fn hash_map_order<T>(mut entries: Vec<T>, key: impl Fn(&T) -> &str) -> Vec<T> {
+    let mut buckets = 16;
+    while entries.len() > buckets / 4 * 3 {
+        buckets *= 2;
+    }
+    entries.sort_by_key(|entry| spread(hash(key(entry))) as usize & (buckets - 1));
+    entries
+}
+
+fn hash(text: &str) -> u32 {
+    text.encode_utf16().fold(0, |hash: u32, unit| hash.wrapping_mul(31).wrapping_add(u32::from(unit)))
+}
+
+fn spread(hash: u32) -> u32 {
+    hash ^ (hash >> 16)
+}
+
+/// A number as `Double.toString` writes it: always with a fraction, scientific below 10⁻³ and from 10⁷.
+pub fn double(value: f64) -> String {
+    if value == 0.0 || (1e-3..1e7).contains(&value.abs()) || !value.is_finite() {
+        return match value {
+            value if value.is_nan() => "NaN".to_owned(),
+            value if value.is_infinite() => if value > 0.0 { "Infinity" } else { "-Infinity" }.to_owned(),
+            value => format!("{value:?}"),
+        };
+    }
+    let text = format!("{value:e}");
+    let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let fraction = if mantissa.contains('.') { "" } else { ".0" };
+    format!("{mantissa}{fraction}E{exponent}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_order_is_the_one_seen_from_kafka_topics() {
+        let keys = vec!["cleanup.policy", "max.message.bytes", "min.insync.replicas", "retention.ms"];
+        // Among the 37 settings of a topic, which make 64 buckets, Kafka's tool lists these four so.
+        let mut all: Vec<String> = (0..33).map(|n| format!("other{n}")).collect();
+        all.extend(keys.into_iter().map(str::to_owned));
+        let ordered = hash_map_order(all, |key| key);
+        let seen: Vec<&str> =
+            ordered.iter().map(String::as_str).filter(|k| !k.starts_with("other")).collect();
+        assert_eq!(seen, ["min.insync.replicas", "cleanup.policy", "retention.ms", "max.message.bytes"]);
+    }
+
+    #[test]
+    fn doubles_are_written_as_java_writes_them() {
+        let written = [0.0, 1024.0, 0.5, 1e7, 1.25e9, 1e-4, -3.0, 9_999_999.0].map(double);
+        assert_eq!(written, ["0.0", "1024.0", "0.5", "1.0E7", "1.25E9", "1.0E-4", "-3.0", "9999999.0"]);
+    }
+}

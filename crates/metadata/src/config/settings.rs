@@ -203,6 +203,24 @@ impl Resolved<'_> {
         }
     }
 
+    /// Where the effective value of a key of a topic or group is set.
+    #[must_use]
+    pub fn source(&self, name: &str) -> Source {
+        let own = match self.scope {
+            Scope::Topic => Source::Topic,
+            Scope::Group => Source::Group,
+            Scope::ClientMetrics => Source::ClientMetrics,
+            Scope::Broker => Source::Default,
+        };
+        if self.own.is_some_and(|overrides| overrides.contains_key(name)) {
+            return own;
+        }
+        let synonyms = find(self.scope, name).map_or(&[][..], |key| key.synonyms);
+        let set = |layer: &Overrides| synonyms.iter().any(|synonym| layer.contains_key(synonym.name));
+        let layer = self.settings.layers().into_iter().find(|(layer, _)| set(layer));
+        layer.map_or(Source::Default, |(_, source)| source)
+    }
+
     /// A boolean.
     #[must_use]
     pub fn boolean(&self, name: &str) -> bool {

@@ -15,7 +15,7 @@ const CLASSES: [(&str, &str); 14] = [
     ("kafka-console-producer", "org.apache.kafka.tools.ConsoleProducer"),
     ("kafka-console-consumer", "org.apache.kafka.tools.consumer.ConsoleConsumer"),
     ("kafka-get-offsets", "org.apache.kafka.tools.GetOffsetShell"),
-    ("kafka-dump-log", "kafka.tools.DumpLogSegments"),
+    ("kafka-dump-log", "org.apache.kafka.tools.DumpLogSegments"),
     ("kafka-storage", "kafka.tools.StorageTool"),
     ("kafka-acls", "org.apache.kafka.tools.AclCommand"),
     ("kafka-consumer-groups", "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"),

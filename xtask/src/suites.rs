@@ -1,9 +1,15 @@
 //! The suites: each runs real clients or real Apache Kafka against a node that it starts itself.
 
+mod clients;
+mod exchange;
+mod hostile;
+mod kill;
 mod messages;
 mod tools;
 
 use std::path::PathBuf;
+
+use anyhow::ensure;
 
 use crate::node::{Node, Server};
 use crate::report::Report;
@@ -27,6 +33,26 @@ pub const ALL: &[Suite] = &[
         about: "Apache Kafka's command line tools and ours of the same names, against one node, outputs compared",
         run: tools::run,
     },
+    Suite {
+        name: "clients",
+        about: "clients of five libraries: each writes in every codec, each reads what each other wrote",
+        run: clients::run,
+    },
+    Suite {
+        name: "kill",
+        about: "kill -9 under load, again and again: what was acknowledged is there, once",
+        run: kill::run,
+    },
+    Suite {
+        name: "exchange",
+        about: "one data directory handed to and fro between Ottla and Apache Kafka, every file dumped by its tool",
+        run: exchange::run,
+    },
+    Suite {
+        name: "hostile",
+        about: "hostile bytes on the port: no panic, no growth, others served meanwhile",
+        run: hostile::run,
+    },
 ];
 
 /// What every suite is given.
@@ -42,4 +68,12 @@ impl Stage {
     pub fn node(&self, properties: &[(&str, &str)]) -> anyhow::Result<Node> {
         Node::start(&self.server, properties)
     }
+}
+
+/// A node's log must not tell of a broken invariant.
+fn no_panic(node: &Node) -> anyhow::Result<()> {
+    let log = node.log();
+    let panic = log.lines().find(|line| line.contains("panicked at"));
+    ensure!(panic.is_none(), "{}\n{}", panic.unwrap_or_default(), node.log_tail());
+    Ok(())
 }

@@ -1,0 +1,178 @@
+//! One data directory, handed to and fro between Ottla and Apache Kafka: each reads what the other left.
+//!
+//! In between Apache Kafka's DumpLogSegments looks at every file.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, ensure};
+
+use super::Stage;
+use super::clients::{Client, records};
+use crate::apache_tools::ApacheTools;
+use crate::node::{Node, Server};
+use crate::report::Report;
+
+const SUITE: &str = "exchange";
+
+/// Codecs by topic; `rolled` has several segments.
+const TOPICS: [(&str, &str); 5] =
+    [("plain", "none"), ("gzipped", "gzip"), ("snappied", "snappy"), ("lz4ed", "lz4"), ("zstded", "zstd")];
+const ROLLED: &str = "rolled";
+const ROLLED_RECORDS: usize = 6_000;
+
+/// What DumpLogSegments says of files that are not right.
+const COMPLAINTS: [&str; 8] = [
+    "isvalid: false",
+    "Mismatches in",
+    "Non-consecutive offsets",
+    "Non-monotonically",
+    "Found timestamp mismatch",
+    "Found out of order timestamp",
+    "is unsupported",
+    "Exception",
+];
+
+/// How a server leaves the directory to the next.
+#[derive(Clone, Copy, PartialEq)]
+enum Leaving {
+    Stopped,
+    Killed,
+}
+
+/// Both directions, with a clean stop and with `kill -9`.
+pub fn run(stage: &Stage, report: &mut Report) {
+    let Some(apache) = report.case(SUITE, "Apache Kafka 4.4.0", || Ok(Server::apache_kafka()?)) else {
+        return;
+    };
+    let Some(mut tools) = report.case(SUITE, "DumpLogSegments", || Ok(ApacheTools::start()?)) else { return };
+    let Some(client) = report.case(SUITE, "a client", || Ok(Client::ready("confluent-kafka")?)) else {
+        return;
+    };
+    let ours = stage.server.clone();
+    let ways = [
+        ("first ours, stopped", [&ours, &apache, &ours], Leaving::Stopped),
+        ("first ours, killed", [&ours, &apache, &ours], Leaving::Killed),
+        ("first theirs, stopped", [&apache, &ours, &apache], Leaving::Stopped),
+        ("first theirs, killed", [&apache, &ours, &apache], Leaving::Killed),
+    ];
+    let only_apache = stage.server == apache;
+    for (name, servers, leaving) in ways.into_iter().take(if only_apache { 2 } else { 4 }) {
+        hand_round(name, servers, leaving, &client, &mut tools, report);
+    }
+}
+
+/// Each server in turn reads what all before it wrote, writes its own, and leaves.
+fn hand_round(
+    way: &str,
+    servers: [&Server; 3],
+    leaving: Leaving,
+    client: &Client,
+    tools: &mut ApacheTools,
+    report: &mut Report,
+) {
+    let mut node: Option<Node> = None;
+    for (turn, server) in servers.into_iter().enumerate() {
+        let name = format!("{way}: {}", server.name());
+        let started = report.case(SUITE, &format!("{name} starts, turn {turn}"), || match &mut node {
+            Some(node) => node.hand_over(server),
+            None => {
+                node = Some(Node::start(server, &[("message.max.bytes", "20000000")])?);
+                Ok(())
+            }
+        });
+        let (Some(()), Some(node)) = (started, &mut node) else { return };
+        report.case(SUITE, &format!("{name} serves what was written in {turn} turns before"), || {
+            read(node, client, turn)
+        });
+        report.case(SUITE, &format!("{name} takes more"), || write(node, client, turn));
+        report.case(SUITE, &format!("{name} serves its own too"), || read(node, client, turn + 1));
+        let left = report.case(SUITE, &format!("{name} leaves"), || match leaving {
+            Leaving::Stopped => node.stop(),
+            Leaving::Killed => node.kill(),
+        });
+        if left.is_none() {
+            return;
+        }
+        report.case(SUITE, &format!("{name}: DumpLogSegments has nothing to complain of"), || {
+            dump(node, tools, leaving)
+        });
+    }
+}
+
+fn write(node: &Node, client: &Client, turn: usize) -> anyhow::Result<()> {
+    let names: Vec<String> = TOPICS.iter().map(|(topic, _)| (*topic).to_owned()).collect();
+    let codecs: Vec<&str> = TOPICS.iter().map(|(_, codec)| *codec).collect();
+    if turn == 0 {
+        client.create(&node.address(), 2, "retention.ms=-1", &names)?;
+        client.create(&node.address(), 1, "segment.bytes=1048576", &[ROLLED.to_owned()])?;
+        client.bulk_write(&node.address(), ROLLED, 1, ROLLED_RECORDS, 1000)?;
+    }
+    let file = node.folder().join("records.txt");
+    fs::write(&file, records::small(client)).context("writing the records")?;
+    client.write(&node.address(), &file, &names, &codecs)
+}
+
+/// Every topic holds the same records once for each turn that wrote.
+fn read(node: &Node, client: &Client, turns: usize) -> anyhow::Result<()> {
+    if turns == 0 {
+        return Ok(());
+    }
+    let names: Vec<String> = TOPICS.iter().map(|(topic, _)| (*topic).to_owned()).collect();
+    let expected = records::lines(&records::small(client).repeat(turns));
+    for (topic, got) in client.read(&node.address(), &names)? {
+        records::compare([client, client], &expected, &got).with_context(|| topic.clone())?;
+    }
+    client.bulk_read(&node.address(), ROLLED, 1, ROLLED_RECORDS, 100_000)
+}
+
+/// Dumps every segment, index and snapshot of every partition, the metadata log with its own decoder.
+fn dump(node: &Node, tools: &mut ApacheTools, leaving: Leaving) -> anyhow::Result<()> {
+    let mut batches = 0;
+    for folder in folders(&node.data())? {
+        let is_metadata = folder.file_name().is_some_and(|name| name == "__cluster_metadata-0");
+        for file in files(&folder)? {
+            let extension = file.extension().unwrap_or_default().to_string_lossy().into_owned();
+            let is_log = extension == "log" || extension == "checkpoint";
+            let is_index = extension == "index" || extension == "timeindex";
+            // The indexes of a killed node's active segment are rebuilt by whoever opens it.
+            if !is_log && !(is_index && leaving == Leaving::Stopped) && extension != "snapshot" {
+                continue;
+            }
+            let mut words =
+                vec!["kafka-dump-log".to_owned(), "--files".to_owned(), file.display().to_string()];
+            let how: &[&str] = match (is_log, is_metadata) {
+                (true, true) => &["--cluster-metadata-decoder", "--skip-record-metadata"],
+                (true, false) => &["--deep-iteration", "--print-data-log"],
+                _ if is_index => &["--index-sanity-check"],
+                _ => &[],
+            };
+            words.extend(how.iter().map(|word| (*word).to_owned()));
+            let answer = tools.call(&words, "")?;
+            let text = format!("{}{}", answer.out, answer.err);
+            let complaint =
+                text.lines().find(|line| COMPLAINTS.iter().any(|complaint| line.contains(complaint)));
+            let fine = answer.exit == 0 && complaint.is_none();
+            ensure!(fine, "{}: exit {}: {}", file.display(), answer.exit, complaint.unwrap_or(&text));
+            batches += answer.out.matches("baseOffset: ").count();
+        }
+    }
+    ensure!(batches > 20, "only {batches} batches were dumped");
+    Ok(())
+}
+
+/// The folders of partitions.
+fn folders(data: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let entries = fs::read_dir(data).with_context(|| format!("{}", data.display()))?;
+    let mut folders: Vec<PathBuf> =
+        entries.flatten().map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+    folders.sort();
+    ensure!(folders.len() > TOPICS.len(), "{} partitions in {}", folders.len(), data.display());
+    Ok(folders)
+}
+
+fn files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut files: Vec<PathBuf> = fs::read_dir(folder)?.flatten().map(|entry| entry.path()).collect();
+    files.sort();
+    Ok(files)
+}

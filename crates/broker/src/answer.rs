@@ -5,8 +5,9 @@
 
 use ottla_log::Slice;
 use ottla_partition::Reply;
-use ottla_protocol::PartitionId;
-use ottla_protocol::codec::{EncodeError, Message, Writer};
+
+use ottla_protocol::{Message, PartitionId};
+use ottla_protocol::codec::{EncodeError, Writer};
 use ottla_protocol::time::Deadline;
 
 use crate::context::Context;
@@ -132,7 +133,7 @@ impl<T> Answer<T> {
     }
 }
 
-impl<T: Message> Answer<T> {
+impl<T: Message + 'static> Answer<T> {
     /// Forgets the type of the message.
     pub fn erase(self) -> Answer<Box<dyn Encodable>> {
         match self {

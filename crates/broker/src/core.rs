@@ -199,7 +199,7 @@ impl Core {
                 out.push(Output::ToControl(control::Input::Applied { core: self.id, offset }));
             }
             Message::Stop => {
-                let rows = self.shard.close(now);
+                let rows = self.shard.close();
                 out.push(Output::ToControl(control::Input::Stopped { core: self.id, rows }));
             }
         }

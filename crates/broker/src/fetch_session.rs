@@ -72,8 +72,8 @@ impl FetchSession {
         };
         self.wanted.retain(|wanted| !forgotten(wanted));
         for change in partitions(request) {
-            match self.wanted.iter_mut().find(|wanted| wanted.same_partition(&change)) {
-                Some(wanted) => wanted.partition = change.partition,
+            match self.wanted.iter().position(|wanted| wanted.same_partition(&change)) {
+                Some(place) => self.wanted[place].partition = change.partition,
                 None if self.wanted.len() < PARTITIONS_MAX => self.wanted.push(change),
                 None => return Err(Refusal::FetchSessionIdNotFound),
             }

@@ -1,6 +1,6 @@
 //! From configuration values to the settings of a log.
 
-use ottla_log::config::Cleanup;
+use ottla_log::Cleanup;
 use ottla_log::LogConfig;
 use ottla_metadata::config::settings::Resolved;
 

@@ -218,8 +218,8 @@ impl Session {
         let number = self.next_request;
         self.next_request = self.next_request.wrapping_add(1);
         let answer = {
-            let mut context = self.context(around, &head.clone());
-            api::serve(&mut context, &mut head, body)
+            let asked = head.clone();
+            api::serve(&mut self.context(around, &asked), &mut head, body)
         };
         self.in_progress.push_back(InProgress { number, head, state: State::Done(Vec::new()) });
         let place = self.in_progress.len() - 1;

@@ -146,13 +146,15 @@ impl Shard {
     }
 
     /// Closes every log in good order and gives the last rows for the checkpoint files.
-    pub fn close(&mut self, now: Now) -> Vec<CheckpointRow> {
+    pub fn close(&mut self) -> Vec<CheckpointRow> {
         let mut rows = Vec::with_capacity(self.hosted.len());
-        for (_, mut hosted) in std::mem::take(&mut self.hosted) {
-            if let Err(error) = hosted.partition.close(now) {
-                self.reports.push_back(failed(&self.directories, hosted.directory, &error));
+        for (_, hosted) in std::mem::take(&mut self.hosted) {
+            let mut row = hosted.row();
+            match hosted.partition.close() {
+                Ok(end) => row.recovery_point = end,
+                Err(error) => self.reports.push_back(failed(&self.directories, hosted.directory, &error)),
             }
-            rows.push(hosted.row());
+            rows.push(row);
         }
         rows
     }

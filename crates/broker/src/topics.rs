@@ -82,7 +82,7 @@ impl Topics {
                         self.settings.remove(&topic.id);
                     }
                 }
-                ResourceKind::ClientMetrics | ResourceKind::Group => {}
+                ResourceKind::BrokerLogger | ResourceKind::ClientMetrics | ResourceKind::Group => {}
             }
         }
         for id in delta.topics_deleted.keys() {

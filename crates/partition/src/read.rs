@@ -79,9 +79,21 @@ impl Partition {
             }
             OffsetSpec::Latest => Some(mark(end, self.leader.as_ref().map(|leader| leader.epoch))),
             OffsetSpec::LatestTiered => Some(mark(Offset(-1), None)),
-            OffsetSpec::MaxTimestamp => None,
-            OffsetSpec::Timestamp(_) => None,
+            OffsetSpec::MaxTimestamp => {
+                let found = self.log.max_timestamp_offset()?;
+                self.found(found, end)
+            }
+            OffsetSpec::Timestamp(time) => {
+                let found = self.log.offset_for_timestamp(time)?;
+                self.found(found, end)
+            }
         })
+    }
+
+    fn found(&self, found: Option<ottla_log::TimestampOffset>, end: Offset) -> Option<ListedOffset> {
+        let found = found.filter(|found| found.offset < end)?;
+        let epoch = self.log.epochs().epoch_at(found.offset);
+        Some(ListedOffset { offset: found.offset, timestamp_ms: found.timestamp, epoch })
     }
 
     /// Where a leader epoch ends; `None` where it is newer than any known.

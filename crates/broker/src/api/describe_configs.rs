@@ -53,15 +53,10 @@ fn result(resource: DescribeConfigsResource, shown: Shown, context: &Context<'_>
 }
 
 fn rows(kind: i8, name: &str, context: &Context<'_>) -> Result<Vec<Row>, NotDescribed> {
-    const BROKER_LOGGER: i8 = 8;
     let configs = &context.image.configs;
     let settings = configs.settings(&context.node.settings, context.node.id);
     let Some(kind) = ResourceKind::from_code(kind) else {
-        let message = match kind {
-            BROKER_LOGGER => String::from("The levels of loggers cannot be described on this node"),
-            _ => format!("Unsupported resource type: {kind}"),
-        };
-        return Err((Refusal::InvalidRequest, message));
+        return Err((Refusal::InvalidRequest, format!("Unsupported resource type: {kind}")));
     };
     let own = configs.get(&Resource::new(kind, name));
     match kind {
@@ -74,6 +69,9 @@ fn rows(kind: i8, name: &str, context: &Context<'_>) -> Result<Vec<Row>, NotDesc
         }
         ResourceKind::Group => Ok(describe::group(&settings, own)),
         ResourceKind::ClientMetrics => Ok(describe::client_metrics(&settings, own)),
+        ResourceKind::BrokerLogger => {
+            Err((Refusal::InvalidRequest, "The levels of loggers cannot be described on this node".into()))
+        }
         ResourceKind::Broker => broker(name, &settings, context),
     }
 }

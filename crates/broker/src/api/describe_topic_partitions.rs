@@ -3,7 +3,7 @@
 use ottla_metadata::topic_name::{self, is_internal};
 use ottla_protocol::Refusal;
 use ottla_protocol::messages::describe_topic_partitions::{
-    Cursor, DescribeTopicPartitionsResponsePartition, DescribeTopicPartitionsResponseTopic,
+    DescribeTopicPartitionsResponsePartition, DescribeTopicPartitionsResponseTopic, ResponseCursor,
 };
 use ottla_protocol::messages::{DescribeTopicPartitionsRequest, DescribeTopicPartitionsResponse};
 
@@ -35,14 +35,14 @@ pub fn answer(
     for name in names {
         let first = if name == from_topic { from_partition } else { 0 };
         if left == 0 {
-            response.next_cursor = Some(Cursor { topic_name: name, partition_index: first });
+            response.next_cursor = Some(ResponseCursor { topic_name: name, partition_index: first });
             break;
         }
         let (row, next) = describe(name.clone(), first, left, context);
         left -= row.partitions.len().max(usize::from(row.error_code != 0)).min(left);
         response.topics.push(row);
         if let Some(partition_index) = next {
-            response.next_cursor = Some(Cursor { topic_name: name, partition_index });
+            response.next_cursor = Some(ResponseCursor { topic_name: name, partition_index });
             break;
         }
     }

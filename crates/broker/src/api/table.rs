@@ -1,8 +1,7 @@
 //! The rows of the API table.
 
-use ottla_protocol::ApiKey;
-use ottla_protocol::codec::{DecodeError, Message as _, Reader};
-use ottla_protocol::messages::{ApiVersionsRequest, CreateTopicsRequest};
+use ottla_protocol::{ApiKey, Message as _};
+use ottla_protocol::codec::{DecodeError, Reader};
 
 use super::{
     alter_configs, api_versions, create_partitions, create_topics, delete_records, delete_topics, describe_cluster,
@@ -80,7 +79,6 @@ macro_rules! serve {
     ($request:ident, $answer:path) => {
         |context, mut reader| {
             let request = ottla_protocol::messages::$request::decode(&mut reader, context.version)?;
-            reader.finish()?;
             Ok($answer(request, context).erase())
         }
     };

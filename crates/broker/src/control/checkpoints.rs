@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
-use ottla_log::{DiskError, OffsetCheckpoint, Offsets};
+use ottla_log::DiskError;
+use ottla_log::checkpoint::{OffsetCheckpoint, Offsets};
 use ottla_protocol::Offset;
 
 use crate::control::directories::{CheckpointRow, Directories};

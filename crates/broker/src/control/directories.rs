@@ -7,8 +7,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ottla_log::directory::{PartitionFolder, deleted_name, folder_name};
-use ottla_log::{DiskError, Log, LogConfig, LogDirectory, Offsets, OffsetCheckpoint, OpenHint, partition_metadata};
+use ottla_log::directory::{LogDirectory, PartitionFolder, deleted_name, folder_name};
+use ottla_log::checkpoint::{OffsetCheckpoint, Offsets};
+use ottla_log::{DiskError, Log, LogConfig, OpenHint, Stop, partition_metadata};
 use ottla_protocol::{Now, Offset, PartitionId, Uuid};
 
 /// See the module.
@@ -191,7 +192,7 @@ impl Directories {
         let key = (String::from(topic), id.index);
         let offset = |offsets: &Offsets| if known { offsets.get(&key).copied() } else { None };
         let hint = OpenHint {
-            clean: recovered.clean,
+            stop: if recovered.clean { Stop::Clean } else { Stop::Unclean },
             recovery_point: offset(&recovered.recovery_points).unwrap_or(Offset::ZERO),
             log_start: offset(&recovered.log_starts).unwrap_or(Offset::ZERO),
         };
@@ -200,7 +201,9 @@ impl Directories {
             partition_metadata::write(&**disk, &dir, id.topic)?;
             disk.sync_dir(&log_directory.path)?;
         }
-        let log = Log::open(Arc::clone(disk), &dir, config.clone(), hint, now)?;
+        let jitter_seed = u64::from_be_bytes(*id.topic.0.last_chunk().unwrap_or(&[0; 8])) ^ id.index.unsigned_abs() as u64;
+        let config = LogConfig { jitter_seed, ..*config };
+        let log = Log::open(Arc::clone(disk), dir, config, hint, now)?;
         let high_watermark = offset(&recovered.high_watermarks).unwrap_or(Offset::ZERO);
         Ok((log, high_watermark))
     }

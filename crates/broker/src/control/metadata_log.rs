@@ -5,21 +5,24 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ottla_log::{DiskError, Log, LogConfig, OpenHint};
+use ottla_log::{DiskError, OpenHint};
+use ottla_metadata::features::METADATA_VERSION;
 use ottla_metadata::{Delta, Image, MetadataVersion, Replay};
 use ottla_protocol::records::metadata::MetadataRecord;
 use ottla_protocol::time::Deadline;
 use ottla_protocol::{LeaderEpoch, NodeId, Now, Offset};
-use ottla_raft::output::{CommittedBatch, Content};
-use ottla_raft::{AppendError, Input, Output, Raft, RaftConfig};
+use ottla_raft::{AppendError, CommittedBatch, Content, Input, Output, Raft, RaftConfig};
 
 /// Records of an image are written into a snapshot in lists of this length, as Kafka does.
 const SNAPSHOT_RECORDS: usize = 1024;
 
 /// See the module.
 pub struct MetadataLog {
+    me: NodeId,
     raft: Raft,
     replay: Replay,
+    /// The level at which records are written.
+    version: MetadataVersion,
     outputs: Vec<Output>,
     snapshots: SnapshotRule,
 }
@@ -38,6 +41,8 @@ struct SnapshotRule {
 
 /// What has happened to the log.
 pub enum Event {
+    /// Everything is as in this snapshot of the log up to the offset (exclusive).
+    Loaded(Offset, Vec<MetadataRecord>),
     /// These records are committed, the first one at this offset.
     Committed(Offset, Vec<MetadataRecord>),
     /// This node leads the quorum and has applied all that came before.
@@ -61,17 +66,11 @@ impl MetadataLog {
         now: Now,
     ) -> Result<Self, DiskError> {
         let node = settings.node();
-        let log_config = LogConfig {
-            segment_bytes: u32::try_from(node.int("metadata.log.segment.bytes")).unwrap_or(1 << 30),
-            segment_ms: node.long("metadata.log.segment.ms"),
-            retention_ms: None,
-            retention_bytes: None,
-            ..LogConfig::default()
-        };
+        let segment_bytes = u32::try_from(node.int("metadata.log.segment.bytes")).unwrap_or(1 << 30);
+        let log_config = ottla_raft::log_config(segment_bytes, node.long("metadata.log.segment.ms"));
+        let me = config.me.id;
         // As Kafka does: the metadata log has no marker of a clean end and is scanned at each start.
-        let hint = OpenHint { clean: false, recovery_point: Offset::ZERO, log_start: Offset::ZERO };
-        disk.create_dir(&config.dir)?;
-        let log = Log::open(Arc::clone(disk), &config.dir, log_config, hint, now)?;
+        let log = ottla_raft::open_log(disk, &config.dir, log_config, OpenHint::NOTHING, now)?;
         let raft = Raft::open(config, log, Arc::clone(disk), seed, now)?;
         let snapshots = SnapshotRule {
             bytes_max: u64::try_from(node.long("metadata.log.max.record.bytes.between.snapshots")).unwrap_or(0),
@@ -80,7 +79,7 @@ impl MetadataLog {
             last_append_ms: 0,
             last_snapshot_ms: now.wall_ms,
         };
-        Ok(Self { raft, replay: Replay::default(), outputs: Vec::new(), snapshots })
+        Ok(Self { me, raft, replay: Replay::default(), version: MetadataVersion::LATEST, outputs: Vec::new(), snapshots })
     }
 
     /// The replica, to look at.
@@ -107,7 +106,7 @@ impl MetadataLog {
         (image.end_offset > delta.before.end_offset).then_some((image, delta))
     }
 
-    /// Appends records as one batch at the versions that `version` allows; gives the offset of the first.
+    /// Appends records as one batch; gives the offset of the first.
     ///
     /// # Errors
     /// If this node does not lead, or the records do not fit.
@@ -116,15 +115,26 @@ impl MetadataLog {
         now: Now,
         epoch: LeaderEpoch,
         records: &[MetadataRecord],
-        version: MetadataVersion,
     ) -> Result<Offset, AppendError> {
-        let encode = |record: &MetadataRecord| {
-            let version = version.record_version(record);
+        let mut values = Vec::with_capacity(records.len());
+        for record in records {
+            let version = self.version.record_version(record);
             let encoded = record.encode(version);
-            encoded.unwrap_or_else(|error| panic!("{} cannot be written at version {version}: {error}", record.name()))
-        };
-        let values: Vec<Bytes> = records.iter().map(encode).collect();
+            values.push(encoded.unwrap_or_else(|error| {
+                panic!("{} cannot be written at version {version}: {error}", record.name())
+            }));
+            self.note_version(record);
+        }
         self.raft.append(now, epoch, &values)
+    }
+
+    /// Records are written at the versions of the level that the records before them have set.
+    fn note_version(&mut self, record: &MetadataRecord) {
+        if let MetadataRecord::FeatureLevel(feature) = record
+            && feature.name == METADATA_VERSION
+        {
+            self.version = MetadataVersion::from_level(feature.feature_level).unwrap_or(self.version);
+        }
     }
 
     /// Gives the leadership of an epoch up.
@@ -143,11 +153,10 @@ impl MetadataLog {
                     Err(error) => events.push_back(Event::Fatal(error)),
                 },
                 Output::LoadSnapshot(id) => {
-                    if let Err(error) = self.load(id) {
-                        events.push_back(Event::Fatal(error));
-                    }
+                    let loaded = self.load(id).map(|records| Event::Loaded(id.offset, records));
+                    events.push_back(loaded.unwrap_or_else(Event::Fatal));
                 }
-                Output::LeaderChanged(leader) if leader.leader == Some(self.raft.me()) => {
+                Output::LeaderChanged(leader) if leader.leader == Some(self.me) => {
                     events.push_back(Event::Elected(leader.epoch));
                 }
                 Output::LeaderChanged(leader) => events.push_back(Event::Following(leader.leader)),
@@ -175,6 +184,7 @@ impl MetadataLog {
                 let record = MetadataRecord::decode(value)
                     .map_err(|error| format!("the metadata record at offset {offset} cannot be read: {error}"))?;
                 self.replay.apply(offset, &record).map_err(|error| error.to_string())?;
+                self.note_version(&record);
                 records.push(record);
             }
         }
@@ -182,7 +192,7 @@ impl MetadataLog {
         Ok(records)
     }
 
-    fn load(&mut self, id: ottla_raft::SnapshotId) -> Result<(), String> {
+    fn load(&mut self, id: ottla_raft::SnapshotId) -> Result<Vec<MetadataRecord>, String> {
         let snapshot = self.raft.read_snapshot(id).map_err(|error| error.to_string())?;
         let decode = |value: &Bytes| MetadataRecord::decode(value);
         let records: Vec<MetadataRecord> =
@@ -190,7 +200,9 @@ impl MetadataLog {
                 format!("a record of the metadata snapshot cannot be read: {error}")
             })?;
         self.snapshots.bytes = 0;
-        self.replay.load(id.offset, records).map_err(|error| error.to_string())
+        self.replay.load(id.offset, records.iter().cloned()).map_err(|error| error.to_string())?;
+        self.version = self.replay.image().version();
+        Ok(records)
     }
 
     /// Writes a snapshot where one is due, and lets the replica clean up behind it.

@@ -159,8 +159,7 @@ impl Control {
         };
         let mut expected = decision.first_offset;
         for records in decision.records.chunks(chunk.min(decision.records.len().max(1))) {
-            let version = self.controller.metadata_version();
-            match self.log.append(now, epoch, records, version) {
+            match self.log.append(now, epoch, records) {
                 Ok(first) if first == expected => expected = first.plus(records.len() as i64),
                 Ok(first) => {
                     // The log and the controller no longer agree; a new election brings them together again.
@@ -183,8 +182,15 @@ impl Control {
         for event in events {
             match event {
                 Event::Committed(first, records) => {
-                    for (offset, record) in (first.0..).map(Offset).zip(&records) {
-                        self.controller.apply(offset, record);
+                    let mut records = (first.0..).map(Offset).zip(&records);
+                    let applied = records.try_for_each(|(offset, record)| self.controller.apply(offset, record));
+                    if let Err(error) = applied {
+                        self.fatal(error.to_string(), out);
+                    }
+                }
+                Event::Loaded(end, records) => {
+                    if let Err(error) = self.controller.load(end, records) {
+                        self.fatal(error.to_string(), out);
                     }
                 }
                 Event::Elected(epoch) => self.elected(now, epoch, out),
@@ -205,7 +211,7 @@ impl Control {
         self.leading = Some(epoch);
         let next = self.log.raft().log_end().offset;
         let bootstrap = std::mem::take(&mut self.bootstrap);
-        let decision = self.controller.activate(now, self.log.image(), next, bootstrap);
+        let decision = self.controller.activate(now, next, bootstrap);
         self.carry_out(now, Asker::Nobody, decision, out);
     }
 

@@ -51,8 +51,13 @@ impl Control {
             })?;
         let registration =
             Registration::new(registration_request(&node, home), node.limits.heartbeat_interval_ms, now);
+        let controller = ControllerConfig {
+            node_id: node.id,
+            cluster_id: node.cluster_id.clone(),
+            settings: node.settings.clone(),
+        };
         Ok(Self {
-            controller: Controller::new(ControllerConfig::of(config), seed),
+            controller: Controller::new(controller, seed),
             log,
             leading: None,
             registration,

@@ -15,7 +15,7 @@ use ottla_metadata::config::NodeConfig;
 use ottla_metadata::config::node::Quorum;
 use ottla_protocol::{NodeId, Now, Uuid};
 use ottla_raft::format::{self, FormatError, FormattedDirectory, Formatting, IfFormatted, InitialQuorum};
-use ottla_raft::random::Random;
+pub use ottla_raft::random::Random;
 use ottla_raft::voters::Endpoint;
 
 use crate::control::{Directories, Directory};

@@ -593,3 +593,6 @@ impl Open {
         Deadline(self.idle_since.0.saturating_add(idle_max))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -298,3 +298,6 @@ impl Connection {
 fn decode<M: Message>(body: &Bytes, version: i16) -> Result<M, Broken> {
     M::decode(&mut Reader::new(body.clone()), version).map_err(|error| Broken::Malformed(error.to_string()))
 }
+
+#[cfg(test)]
+mod tests;

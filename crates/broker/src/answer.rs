@@ -6,9 +6,9 @@
 use ottla_log::Slice;
 use ottla_partition::Reply;
 
-use ottla_protocol::{Message, PartitionId};
 use ottla_protocol::codec::{EncodeError, Writer};
 use ottla_protocol::time::Deadline;
+use ottla_protocol::{Message, PartitionId};
 
 use crate::context::Context;
 use crate::control;

@@ -260,8 +260,7 @@ impl Core {
         act: impl FnOnce(&mut Session, &mut Surroundings<'_>, &mut Vec<(Ticket, Question)>),
     ) {
         let Some(session) = self.sessions.get_mut(&id) else { return };
-        let mut around =
-            Surroundings {
+        let mut around = Surroundings {
             now,
             image: &self.image,
             node: &self.node,

@@ -84,7 +84,8 @@ impl FetchSession {
     fn full(&mut self, request: &mut FetchRequest, fresh_id: i32) -> Plan {
         *self = Self::default();
         let wanted = partitions(request);
-        let keeps = request.session_epoch == INITIAL_EPOCH && !wanted.is_empty() && wanted.len() <= PARTITIONS_MAX;
+        let keeps =
+            request.session_epoch == INITIAL_EPOCH && !wanted.is_empty() && wanted.len() <= PARTITIONS_MAX;
         if keeps {
             self.id = fresh_id;
             self.next_epoch = 1;
@@ -96,7 +97,9 @@ impl FetchSession {
     /// Remembers what the client is told, and whether it is news: a partition without any is left out.
     /// A partition that gave records goes to the end, so that the others have their turn.
     pub fn tell(&mut self, wanted: &Wanted, high_watermark: i64, log_start: i64, has_records: bool) -> bool {
-        let Some(place) = self.wanted.iter().position(|known| known.same_partition(wanted)) else { return true };
+        let Some(place) = self.wanted.iter().position(|known| known.same_partition(wanted)) else {
+            return true;
+        };
         let told = Some((high_watermark, log_start));
         let news = has_records || self.wanted[place].told != told;
         self.wanted[place].told = told;
@@ -142,10 +145,8 @@ mod tests {
     use super::*;
 
     fn request(session_id: i32, session_epoch: i32, partitions: &[i32]) -> FetchRequest {
-        let partitions = partitions
-            .iter()
-            .map(|&partition| FetchPartition { partition, ..Default::default() })
-            .collect();
+        let partitions =
+            partitions.iter().map(|&partition| FetchPartition { partition, ..Default::default() }).collect();
         FetchRequest {
             session_id,
             session_epoch,

@@ -35,17 +35,16 @@ pub fn split(frame: Bytes) -> Result<(Head, Reader), &'static str> {
     let mut reader = Reader::new(frame);
     let header = RequestHeader::decode(&mut reader, key.request_header_version(version))
         .map_err(|_| "request header cannot be read")?;
-    let head = Head {
-        key,
-        version,
-        correlation_id: header.correlation_id,
-        client_id: header.client_id,
-    };
+    let head = Head { key, version, correlation_id: header.correlation_id, client_id: header.client_id };
     Ok((head, reader))
 }
 
 /// Writes a response with its length and header; files take the place of the gaps.
-pub fn respond(head: &Head, body: &dyn Encodable, slices: Vec<Vec<Slice>>) -> Result<Vec<Chunk>, EncodeError> {
+pub fn respond(
+    head: &Head,
+    body: &dyn Encodable,
+    slices: Vec<Vec<Slice>>,
+) -> Result<Vec<Chunk>, EncodeError> {
     let mut writer = Writer::new();
     writer.i32(0);
     ResponseHeader { correlation_id: head.correlation_id }

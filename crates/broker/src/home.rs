@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ottla_log::directory::LogDirectoryError;
 use ottla_log::directory::LogDirectory;
+use ottla_log::directory::LogDirectoryError;
 use ottla_log::meta_properties::MetaProperties;
 use ottla_log::{Disk, DiskError};
 use ottla_metadata::config::NodeConfig;
@@ -189,7 +189,9 @@ fn identify(
     }
     match (&*cluster_id, &properties.cluster_id) {
         (Some(ours), Some(theirs)) if ours != theirs => {
-            return Err(disagreement(format!("meta.properties says cluster {theirs}, another directory says {ours}")));
+            return Err(disagreement(format!(
+                "meta.properties says cluster {theirs}, another directory says {ours}"
+            )));
         }
         (None, theirs) => cluster_id.clone_from(theirs),
         _ => {}

@@ -11,10 +11,10 @@ pub mod core;
 mod fetch_session;
 mod frame;
 pub mod home;
+mod log_config;
 pub mod node;
 mod session;
 mod shard;
-mod log_config;
 mod topic_settings;
 mod topics;
 

@@ -126,7 +126,9 @@ impl Session {
         asks: &mut Asks,
     ) {
         let number = (ticket.question >> 32) as u32;
-        let Some(place) = self.in_progress.iter().position(|request| request.number == number) else { return };
+        let Some(place) = self.in_progress.iter().position(|request| request.number == number) else {
+            return;
+        };
         let State::Waiting(waiting) = &mut self.in_progress[place].state else { return };
         // The low half is generation and index: a second round of questions must not see replies to the first.
         let Some(slot) = waiting.replies.get_mut((ticket.question & 0xffff_ffff) as usize) else { return };

@@ -144,7 +144,10 @@ pub fn create_internal(name: &str, node: &Node) -> Option<CreatableTopic> {
     match name {
         "__transaction_state" => {
             configs.push(config("unclean.leader.election.enable", "false"));
-            configs.push(config("min.insync.replicas", &settings.int("transaction.state.log.min.isr").to_string()));
+            configs.push(config(
+                "min.insync.replicas",
+                &settings.int("transaction.state.log.min.isr").to_string(),
+            ));
         }
         "__share_group_state" => {
             configs.push(config("retention.ms", "-1"));
@@ -156,7 +159,8 @@ pub fn create_internal(name: &str, node: &Node) -> Option<CreatableTopic> {
     Some(CreatableTopic {
         name: name.into(),
         num_partitions: settings.int(&format!("{prefix}.num.partitions")),
-        replication_factor: i16::try_from(settings.int(&format!("{prefix}.replication.factor"))).unwrap_or(-1),
+        replication_factor: i16::try_from(settings.int(&format!("{prefix}.replication.factor")))
+            .unwrap_or(-1),
         configs,
         ..Default::default()
     })

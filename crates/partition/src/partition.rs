@@ -31,7 +31,16 @@ impl Partition {
     #[must_use]
     pub fn new(id: PartitionId, log: Log, settings: Arc<TopicSettings>, high_watermark: Offset) -> Self {
         let high_watermark = high_watermark.clamp(log.start_offset(), log.end_offset());
-        Self { id, log, settings, leader: None, high_watermark, waiting: Waiting::default(), unflushed: 0, offline: false }
+        Self {
+            id,
+            log,
+            settings,
+            leader: None,
+            high_watermark,
+            waiting: Waiting::default(),
+            unflushed: 0,
+            offline: false,
+        }
     }
 
     /// Which partition this is.
@@ -55,7 +64,10 @@ impl Partition {
     /// The end of what no open transaction may still change, as far as it is replicated.
     #[must_use]
     pub fn last_stable(&self) -> Offset {
-        self.log.producers().first_unstable_offset().map_or(self.high_watermark, |first| first.min(self.high_watermark))
+        self.log
+            .producers()
+            .first_unstable_offset()
+            .map_or(self.high_watermark, |first| first.min(self.high_watermark))
     }
 
     /// Takes one input to its end.
@@ -95,7 +107,13 @@ impl Partition {
         self.log
     }
 
-    fn ask(&mut self, now: Now, ticket: Ticket, question: Question, out: &mut Vec<Output>) -> Result<(), DiskError> {
+    fn ask(
+        &mut self,
+        now: Now,
+        ticket: Ticket,
+        question: Question,
+        out: &mut Vec<Output>,
+    ) -> Result<(), DiskError> {
         if self.offline {
             out.push(Output::Reply(ticket, Reply::Refused(Refusal::KafkaStorageError)));
             return Ok(());

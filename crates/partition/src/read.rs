@@ -37,8 +37,11 @@ impl Partition {
             return Ok(Err(Refusal::OffsetOutOfRange));
         }
         if request.from < readable_end {
-            let limit =
-                ReadLimit { up_to: readable_end, max_bytes: request.max_bytes, first_batch: FirstBatch::AnySize };
+            let limit = ReadLimit {
+                up_to: readable_end,
+                max_bytes: request.max_bytes,
+                first_batch: FirstBatch::AnySize,
+            };
             read.slices = match self.log.read(request.from, limit) {
                 Ok(found) => found.slices,
                 Err(ReadError::OutOfRange { .. }) => return Ok(Err(Refusal::OffsetOutOfRange)),
@@ -70,7 +73,8 @@ impl Partition {
         spec: OffsetSpec,
         isolation: Isolation,
     ) -> Result<Option<ListedOffset>, DiskError> {
-        let mark = |offset: Offset, epoch: Option<LeaderEpoch>| ListedOffset { offset, timestamp_ms: -1, epoch };
+        let mark =
+            |offset: Offset, epoch: Option<LeaderEpoch>| ListedOffset { offset, timestamp_ms: -1, epoch };
         let end = self.readable_end(isolation);
         Ok(match spec {
             OffsetSpec::Earliest | OffsetSpec::EarliestLocal | OffsetSpec::EarliestPendingUpload => {

@@ -3,7 +3,8 @@
 
 use ottla_controller::{Command, Origin, Reply};
 use ottla_protocol::messages::{
-    AlterConfigsRequest, AlterConfigsResponse, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
+    AlterConfigsRequest, AlterConfigsResponse, IncrementalAlterConfigsRequest,
+    IncrementalAlterConfigsResponse,
 };
 use ottla_protocol::messages::{alter_configs as whole, incremental_alter_configs as incremental};
 
@@ -20,7 +21,8 @@ pub fn change(
     context: &mut Context<'_>,
 ) -> Answer<IncrementalAlterConfigsResponse> {
     let resources = request.resources.iter();
-    let names: Vec<_> = resources.map(|resource| (resource.resource_type, resource.resource_name.clone())).collect();
+    let names: Vec<_> =
+        resources.map(|resource| (resource.resource_type, resource.resource_name.clone())).collect();
     let refuse = move |refusal: ottla_protocol::Refusal| IncrementalAlterConfigsResponse {
         responses: names
             .into_iter()
@@ -45,7 +47,8 @@ pub fn change(
 /// Replaces everything that was set on a resource.
 pub fn replace(request: AlterConfigsRequest, context: &mut Context<'_>) -> Answer<AlterConfigsResponse> {
     let resources = request.resources.iter();
-    let names: Vec<_> = resources.map(|resource| (resource.resource_type, resource.resource_name.clone())).collect();
+    let names: Vec<_> =
+        resources.map(|resource| (resource.resource_type, resource.resource_name.clone())).collect();
     let refuse = move |refusal: ottla_protocol::Refusal| AlterConfigsResponse {
         responses: names
             .into_iter()

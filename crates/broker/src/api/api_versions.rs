@@ -17,7 +17,9 @@ const ZERO_FEATURES_SINCE: i16 = 4;
 
 /// Lists the rows of the API table that this listener serves.
 pub fn answer(request: ApiVersionsRequest, context: &mut Context<'_>) -> Answer<ApiVersionsResponse> {
-    if context.version >= 3 && !(is_name(&request.client_software_name) && is_name(&request.client_software_version)) {
+    if context.version >= 3
+        && !(is_name(&request.client_software_name) && is_name(&request.client_software_version))
+    {
         return refuse(Refusal::InvalidRequest);
     }
     if context.version >= 5 {
@@ -47,11 +49,8 @@ pub fn answer(request: ApiVersionsRequest, context: &mut Context<'_>) -> Answer<
 /// The answer to a version that is not known here: only the range of this very API, in version 0.
 pub fn unsupported(refusal: Refusal) -> Answer<ApiVersionsResponse> {
     let own = rows().iter().find(|row| row.key == ApiKey::ApiVersions);
-    let api_keys = own.map(|row| ApiVersion {
-        api_key: row.key.code(),
-        min_version: row.min,
-        max_version: row.max,
-    });
+    let api_keys =
+        own.map(|row| ApiVersion { api_key: row.key.code(), min_version: row.min, max_version: row.max });
     Answer::reply(ApiVersionsResponse {
         error_code: refusal.code(),
         api_keys: api_keys.into_iter().collect(),

@@ -9,13 +9,20 @@ use crate::api::forward;
 use crate::context::Context;
 
 /// Passes it on; every topic is told where the controller cannot be reached.
-pub fn answer(request: CreatePartitionsRequest, context: &mut Context<'_>) -> Answer<CreatePartitionsResponse> {
+pub fn answer(
+    request: CreatePartitionsRequest,
+    context: &mut Context<'_>,
+) -> Answer<CreatePartitionsResponse> {
     let deadline = Some(context.now.after_ms(i64::from(request.timeout_ms)));
     let names: Vec<String> = request.topics.iter().map(|topic| topic.name.clone()).collect();
     let refuse = move |refusal: ottla_protocol::Refusal| CreatePartitionsResponse {
         results: names
             .into_iter()
-            .map(|name| CreatePartitionsTopicResult { name, error_code: refusal.code(), ..Default::default() })
+            .map(|name| CreatePartitionsTopicResult {
+                name,
+                error_code: refusal.code(),
+                ..Default::default()
+            })
             .collect(),
         ..Default::default()
     };

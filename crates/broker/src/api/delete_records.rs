@@ -23,8 +23,11 @@ pub fn answer(request: DeleteRecordsRequest, context: &mut Context<'_>) -> Answe
         let mut rows = DeleteRecordsTopicResult { name: topic.name, ..Default::default() };
         for wanted in topic.partitions {
             let index = wanted.partition_index;
-            let mut row =
-                DeleteRecordsPartitionResult { partition_index: index, low_watermark: -1, ..Default::default() };
+            let mut row = DeleteRecordsPartitionResult {
+                partition_index: index,
+                low_watermark: -1,
+                ..Default::default()
+            };
             let target = match &found {
                 Ok(found) if !found.has_partition(index) => Err(Refusal::UnknownTopicOrPartition),
                 Ok(found) if !found.settings.deletes => Err(Refusal::PolicyViolation),

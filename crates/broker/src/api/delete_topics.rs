@@ -20,7 +20,8 @@ pub fn answer(mut request: DeleteTopicsRequest, context: &mut Context<'_>) -> An
         request.topics = names.into_iter().map(state).collect();
     }
     if !context.node.limits.delete_topics {
-        let refusal = if context.version < 3 { Refusal::InvalidRequest } else { Refusal::TopicDeletionDisabled };
+        let refusal =
+            if context.version < 3 { Refusal::InvalidRequest } else { Refusal::TopicDeletionDisabled };
         return Answer::reply(refused(request.topics, refusal));
     }
     let deadline = Some(context.now.after_ms(i64::from(request.timeout_ms)));

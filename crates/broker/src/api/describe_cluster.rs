@@ -15,8 +15,7 @@ const BROKERS: i8 = 1;
 
 /// Reads it off the image.
 pub fn answer(request: DescribeClusterRequest, context: &mut Context<'_>) -> Answer<DescribeClusterResponse> {
-    let mut response =
-        DescribeClusterResponse { endpoint_type: request.endpoint_type, ..Default::default() };
+    let mut response = DescribeClusterResponse { endpoint_type: request.endpoint_type, ..Default::default() };
     let listener = &context.node.listeners[context.listener];
     if request.endpoint_type != BROKERS || listener.kind != ListenerKind::Broker {
         let refusal = if (1..=2).contains(&request.endpoint_type) {
@@ -25,8 +24,10 @@ pub fn answer(request: DescribeClusterRequest, context: &mut Context<'_>) -> Ans
             Refusal::UnsupportedEndpointType
         };
         response.error_code = refusal.code();
-        response.error_message =
-            Some(format!("The request was sent to an endpoint of another type than {}", request.endpoint_type));
+        response.error_message = Some(format!(
+            "The request was sent to an endpoint of another type than {}",
+            request.endpoint_type
+        ));
         return Answer::reply(response);
     }
     response.cluster_id = context.node.cluster_id.clone();

@@ -2,14 +2,14 @@
 //!
 //! v1 synonyms and sources (KIP-226), v3 types and documentation (KIP-569).
 
-use ottla_metadata::config::describe::{self, Row};
 use ottla_metadata::config::Settings;
+use ottla_metadata::config::describe::{self, Row};
 use ottla_metadata::{Resource, ResourceKind, topic_name};
+use ottla_protocol::Refusal;
 use ottla_protocol::messages::describe_configs::{
     DescribeConfigsResource, DescribeConfigsResourceResult, DescribeConfigsResult, DescribeConfigsSynonym,
 };
 use ottla_protocol::messages::{DescribeConfigsRequest, DescribeConfigsResponse};
-use ottla_protocol::Refusal;
 
 use crate::answer::Answer;
 use crate::context::Context;
@@ -41,7 +41,8 @@ fn result(resource: DescribeConfigsResource, shown: Shown, context: &Context<'_>
     };
     match rows(result.resource_type, &result.resource_name, context) {
         Ok(rows) => {
-            let wanted = |row: &Row| resource.configuration_keys.as_ref().is_none_or(|keys| keys.contains(&row.name));
+            let wanted =
+                |row: &Row| resource.configuration_keys.as_ref().is_none_or(|keys| keys.contains(&row.name));
             result.configs = rows.into_iter().filter(wanted).map(|row| config(row, shown)).collect();
         }
         Err((refusal, message)) => {
@@ -91,10 +92,8 @@ fn broker(name: &str, settings: &Settings, context: &Context<'_>) -> Result<Vec<
 }
 
 fn config(row: Row, shown: Shown) -> DescribeConfigsResourceResult {
-    let synonyms = row.synonyms.into_iter().filter(|_| shown.synonyms).map(|synonym| DescribeConfigsSynonym {
-        name: synonym.name,
-        value: synonym.value,
-        source: synonym.source as i8,
+    let synonyms = row.synonyms.into_iter().filter(|_| shown.synonyms).map(|synonym| {
+        DescribeConfigsSynonym { name: synonym.name, value: synonym.value, source: synonym.source as i8 }
     });
     DescribeConfigsResourceResult {
         is_default: row.source == ottla_metadata::config::Source::Default,

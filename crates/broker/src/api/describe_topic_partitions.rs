@@ -16,7 +16,8 @@ pub fn answer(
     request: DescribeTopicPartitionsRequest,
     context: &mut Context<'_>,
 ) -> Answer<DescribeTopicPartitionsResponse> {
-    let limit = request.response_partition_limit.clamp(1, context.node.limits.partitions_per_response) as usize;
+    let limit =
+        request.response_partition_limit.clamp(1, context.node.limits.partitions_per_response) as usize;
     let (from_topic, from_partition) = match request.cursor {
         Some(cursor) if cursor.partition_index < 0 => return invalid(),
         Some(cursor) => (cursor.topic_name, cursor.partition_index),

@@ -20,15 +20,19 @@ pub fn answer(request: InitProducerIdRequest, context: &mut Context<'_>) -> Answ
         None => {}
     }
     let deadline = Some(context.now.after_ms(TIMEOUT_MS));
-    Answer::ask_all(vec![Question::Control(Command::NextProducerId)], deadline, |_, mut replies| {
-        match replies.control(0) {
-            Some(Reply::ProducerId(id)) => {
-                Answer::reply(InitProducerIdResponse { producer_id: id.0, producer_epoch: 0, ..Default::default() })
-            }
+    Answer::ask_all(
+        vec![Question::Control(Command::NextProducerId)],
+        deadline,
+        |_, mut replies| match replies.control(0) {
+            Some(Reply::ProducerId(id)) => Answer::reply(InitProducerIdResponse {
+                producer_id: id.0,
+                producer_epoch: 0,
+                ..Default::default()
+            }),
             Some(Reply::Refused(refusal)) => refuse(refusal),
             _ => refuse(Refusal::CoordinatorLoadInProgress),
-        }
-    })
+        },
+    )
 }
 
 fn refuse(refusal: Refusal) -> Answer<InitProducerIdResponse> {

@@ -39,13 +39,16 @@ pub fn answer(request: MetadataRequest, context: &mut Context<'_>) -> Answer<Met
         return Answer::reply(respond(&request, context));
     }
     let topics = missing.into_iter().map(|name| creatable(name, context)).collect();
-    let create = CreateTopicsRequest { topics, timeout_ms: AUTO_CREATE_TIMEOUT_MS as i32, ..Default::default() };
+    let create =
+        CreateTopicsRequest { topics, timeout_ms: AUTO_CREATE_TIMEOUT_MS as i32, ..Default::default() };
     let create = ottla_controller::Command::CreateTopics { request: create, describable: Describable::All };
     let deadline = Some(context.now.after_ms(AUTO_CREATE_TIMEOUT_MS));
     // The first answer says UNKNOWN_TOPIC_OR_PARTITION, as Kafka's does, unless the topic is there by then.
-    Answer::ask_all(vec![Question::Control(Command::Controller(Box::new(create)))], deadline, move |context, _| {
-        Answer::reply(respond(&request, context))
-    })
+    Answer::ask_all(
+        vec![Question::Control(Command::Controller(Box::new(create)))],
+        deadline,
+        move |context, _| Answer::reply(respond(&request, context)),
+    )
 }
 
 /// Topics asked for by name that do not exist and may be created.
@@ -116,7 +119,9 @@ fn topics(request: &MetadataRequest, operations: i32, context: &Context<'_>) -> 
             continue;
         }
         let found = match asked.name.as_deref() {
-            _ if !asked.topic_id.is_zero() => context.image.topics.get(asked.topic_id).ok_or(Refusal::UnknownTopicId),
+            _ if !asked.topic_id.is_zero() => {
+                context.image.topics.get(asked.topic_id).ok_or(Refusal::UnknownTopicId)
+            }
             Some(name) if topic_name::check(name).is_err() => Err(Refusal::InvalidTopicException),
             Some(name) => context.image.topics.named(name).ok_or(Refusal::UnknownTopicOrPartition),
             None => Err(Refusal::InvalidRequest),

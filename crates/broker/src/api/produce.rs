@@ -32,8 +32,14 @@ pub fn answer(request: ProduceRequest, context: &mut Context<'_>) -> Answer<Prod
     let mut response = ProduceResponse::default();
     let mut scatter = Scatter::default();
     for topic in request.topic_data {
-        let found = context.topics.resolve(context.image, &topic.name, topic.topic_id, Key::since(context.version, 13));
-        let mut rows = TopicProduceResponse { name: topic.name, topic_id: topic.topic_id, ..Default::default() };
+        let found = context.topics.resolve(
+            context.image,
+            &topic.name,
+            topic.topic_id,
+            Key::since(context.version, 13),
+        );
+        let mut rows =
+            TopicProduceResponse { name: topic.name, topic_id: topic.topic_id, ..Default::default() };
         for data in topic.partition_data {
             let mut row = PartitionProduceResponse { index: data.index, ..unanswered() };
             let outcome = acks(request.acks).map_err(Refused::from).and_then(|acks| {
@@ -47,8 +53,11 @@ pub fn answer(request: ProduceRequest, context: &mut Context<'_>) -> Answer<Prod
             });
             match outcome {
                 Ok((id, append)) => {
-                    let place =
-                        Place { topic: response.responses.len(), partition: rows.partition_responses.len(), id };
+                    let place = Place {
+                        topic: response.responses.len(),
+                        partition: rows.partition_responses.len(),
+                        id,
+                    };
                     scatter.ask(place, Ask::Append(append));
                 }
                 Err(refused) => refused.write(&mut row),

@@ -1,12 +1,12 @@
 //! The rows of the API table.
 
-use ottla_protocol::{ApiKey, Message as _};
 use ottla_protocol::codec::{DecodeError, Reader};
+use ottla_protocol::{ApiKey, Message as _};
 
 use super::{
-    alter_configs, api_versions, create_partitions, create_topics, delete_records, delete_topics, describe_cluster,
-    describe_configs, describe_quorum, describe_topic_partitions, fetch, find_coordinator, init_producer_id,
-    list_offsets, metadata, offset_for_leader_epoch, produce,
+    alter_configs, api_versions, create_partitions, create_topics, delete_records, delete_topics,
+    describe_cluster, describe_configs, describe_quorum, describe_topic_partitions, fetch, find_coordinator,
+    init_producer_id, list_offsets, metadata, offset_for_leader_epoch, produce,
 };
 use crate::answer::{Answer, Encodable};
 use crate::context::Context;

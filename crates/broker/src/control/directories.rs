@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ottla_log::directory::{LogDirectory, PartitionFolder, deleted_name, folder_name};
 use ottla_log::checkpoint::{OffsetCheckpoint, Offsets};
+use ottla_log::directory::{LogDirectory, PartitionFolder, deleted_name, folder_name};
 use ottla_log::{DiskError, Log, LogConfig, OpenHint, Stop, partition_metadata};
 use ottla_protocol::{Now, Offset, PartitionId, Uuid};
 
@@ -106,7 +106,10 @@ impl Directories {
                         if let Some(other) = found.insert((topic, partition), index) {
                             let path = directory.log_directory.path.join(&name);
                             let other = directories[other].log_directory.path.display().to_string();
-                            return Err(DiskError::corrupt(&path, format!("{other} holds the same partition")));
+                            return Err(DiskError::corrupt(
+                                &path,
+                                format!("{other} holds the same partition"),
+                            ));
                         }
                     }
                     PartitionFolder::Deleted => {
@@ -149,7 +152,8 @@ impl Directories {
             return directory;
         }
         let ours = |id: Uuid| self.directories.iter().position(|directory| directory.id == id);
-        let spread = topic.bytes().fold(partition.unsigned_abs() as usize, |sum, byte| sum + usize::from(byte));
+        let spread =
+            topic.bytes().fold(partition.unsigned_abs() as usize, |sum, byte| sum + usize::from(byte));
         assigned.and_then(ours).unwrap_or(spread % self.directories.len().max(1))
     }
 
@@ -180,7 +184,8 @@ impl Directories {
         let Directory { log_directory, recovered, .. } = &self.directories[directory];
         let disk = &log_directory.disk;
         let dir = log_directory.path.join(folder_name(topic, id.index));
-        let existing = if disk.stat(&dir)?.is_some() { partition_metadata::read(&**disk, &dir)? } else { None };
+        let existing =
+            if disk.stat(&dir)?.is_some() { partition_metadata::read(&**disk, &dir)? } else { None };
         let known = match existing {
             Some(owner) if owner != id.topic => {
                 set_aside(log_directory, &dir, topic, PartitionId { topic: owner, index: id.index })?;
@@ -201,7 +206,8 @@ impl Directories {
             partition_metadata::write(&**disk, &dir, id.topic)?;
             disk.sync_dir(&log_directory.path)?;
         }
-        let jitter_seed = u64::from_be_bytes(*id.topic.0.last_chunk().unwrap_or(&[0; 8])) ^ id.index.unsigned_abs() as u64;
+        let jitter_seed =
+            u64::from_be_bytes(*id.topic.0.last_chunk().unwrap_or(&[0; 8])) ^ id.index.unsigned_abs() as u64;
         let config = LogConfig { jitter_seed, ..*config };
         let log = Log::open(Arc::clone(disk), dir, config, hint, now)?;
         let high_watermark = offset(&recovered.high_watermarks).unwrap_or(Offset::ZERO);
@@ -212,7 +218,13 @@ impl Directories {
     ///
     /// # Errors
     /// The disk's.
-    pub fn delete_log(&self, directory: usize, log: Log, topic: &str, id: PartitionId) -> Result<(), DiskError> {
+    pub fn delete_log(
+        &self,
+        directory: usize,
+        log: Log,
+        topic: &str,
+        id: PartitionId,
+    ) -> Result<(), DiskError> {
         drop(log);
         let log_directory = &self.directories[directory].log_directory;
         let dir = log_directory.path.join(folder_name(topic, id.index));
@@ -222,7 +234,12 @@ impl Directories {
 }
 
 /// Gives a partition's folder the name of a deleted one.
-fn set_aside(directory: &LogDirectory, dir: &Path, topic: &str, id: PartitionId) -> Result<PathBuf, DiskError> {
+fn set_aside(
+    directory: &LogDirectory,
+    dir: &Path,
+    topic: &str,
+    id: PartitionId,
+) -> Result<PathBuf, DiskError> {
     let gone = directory.path.join(deleted_name(topic, id.index, id.topic));
     directory.disk.rename(dir, &gone)?;
     directory.disk.sync_dir(&directory.path)?;

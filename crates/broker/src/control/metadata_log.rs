@@ -73,13 +73,21 @@ impl MetadataLog {
         let log = ottla_raft::open_log(disk, &config.dir, log_config, OpenHint::NOTHING, now)?;
         let raft = Raft::open(config, log, Arc::clone(disk), seed, now)?;
         let snapshots = SnapshotRule {
-            bytes_max: u64::try_from(node.long("metadata.log.max.record.bytes.between.snapshots")).unwrap_or(0),
+            bytes_max: u64::try_from(node.long("metadata.log.max.record.bytes.between.snapshots"))
+                .unwrap_or(0),
             interval_ms: node.long("metadata.log.max.snapshot.interval.ms"),
             bytes: 0,
             last_append_ms: 0,
             last_snapshot_ms: now.wall_ms,
         };
-        Ok(Self { me, raft, replay: Replay::default(), version: MetadataVersion::LATEST, outputs: Vec::new(), snapshots })
+        Ok(Self {
+            me,
+            raft,
+            replay: Replay::default(),
+            version: MetadataVersion::LATEST,
+            outputs: Vec::new(),
+            snapshots,
+        })
     }
 
     /// The replica, to look at.
@@ -181,8 +189,9 @@ impl MetadataLog {
         if let Content::Records(values) = &batch.content {
             for (index, value) in values.iter().enumerate() {
                 let offset = batch.base_offset.plus(i64::try_from(index).unwrap_or(i64::MAX));
-                let record = MetadataRecord::decode(value)
-                    .map_err(|error| format!("the metadata record at offset {offset} cannot be read: {error}"))?;
+                let record = MetadataRecord::decode(value).map_err(|error| {
+                    format!("the metadata record at offset {offset} cannot be read: {error}")
+                })?;
                 self.replay.apply(offset, &record).map_err(|error| error.to_string())?;
                 self.note_version(&record);
                 records.push(record);
@@ -195,10 +204,12 @@ impl MetadataLog {
     fn load(&mut self, id: ottla_raft::SnapshotId) -> Result<Vec<MetadataRecord>, String> {
         let snapshot = self.raft.read_snapshot(id).map_err(|error| error.to_string())?;
         let decode = |value: &Bytes| MetadataRecord::decode(value);
-        let records: Vec<MetadataRecord> =
-            snapshot.records.iter().map(decode).collect::<Result<_, _>>().map_err(|error| {
-                format!("a record of the metadata snapshot cannot be read: {error}")
-            })?;
+        let records: Vec<MetadataRecord> = snapshot
+            .records
+            .iter()
+            .map(decode)
+            .collect::<Result<_, _>>()
+            .map_err(|error| format!("a record of the metadata snapshot cannot be read: {error}"))?;
         self.snapshots.bytes = 0;
         self.replay.load(id.offset, records.iter().cloned()).map_err(|error| error.to_string())?;
         self.version = self.replay.image().version();

@@ -95,7 +95,9 @@ impl Control {
                 }
             }
             Input::Checkpoint { rows, .. } => self.checkpoints.merge(rows),
-            Input::Forget { directory, topic, partition } => self.checkpoints.forget(directory, &topic, partition),
+            Input::Forget { directory, topic, partition } => {
+                self.checkpoints.forget(directory, &topic, partition)
+            }
             Input::Stopped { core, rows } => {
                 self.checkpoints.merge(rows);
                 self.stopped.insert(core);
@@ -183,7 +185,8 @@ impl Control {
             match event {
                 Event::Committed(first, records) => {
                     let mut records = (first.0..).map(Offset).zip(&records);
-                    let applied = records.try_for_each(|(offset, record)| self.controller.apply(offset, record));
+                    let applied =
+                        records.try_for_each(|(offset, record)| self.controller.apply(offset, record));
                     if let Err(error) = applied {
                         self.fatal(error.to_string(), out);
                     }
@@ -298,7 +301,9 @@ impl Control {
             };
             self.decide(now, Asker::ProducerIds, Decide::AllocateProducerIds(request), out);
         }
-        if self.registration.stage() == Stage::PendingControlledShutdown && self.registration.out_of_patience(now) {
+        if self.registration.stage() == Stage::PendingControlledShutdown
+            && self.registration.out_of_patience(now)
+        {
             tracing::warn!("the controller gave no leave to stop in time");
             self.close_cores(out);
         }

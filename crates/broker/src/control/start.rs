@@ -30,7 +30,13 @@ impl Control {
     ///
     /// # Errors
     /// The disk's, and bootstrap records that cannot be read.
-    pub fn open(config: &NodeConfig, node: Arc<Node>, home: &Home, seed: u64, now: Now) -> Result<Self, HomeError> {
+    pub fn open(
+        config: &NodeConfig,
+        node: Arc<Node>,
+        home: &Home,
+        seed: u64,
+        now: Now,
+    ) -> Result<Self, HomeError> {
         let dir = home.metadata_directory.join(METADATA_DIR);
         let me = ReplicaKey { id: node.id, directory: home.metadata_directory_id };
         let mut raft = RaftConfig::new(dir, me, configured_voters(config));
@@ -41,14 +47,13 @@ impl Control {
         raft.retention = retention(&node);
         let log = MetadataLog::open(raft, &home.disk, &node.settings, seed, now)?;
         let bootstrap = format::read_bootstrap(&*home.disk, &home.metadata_directory)?.unwrap_or_default();
-        let bootstrap = bootstrap
-            .iter()
-            .map(|value| MetadataRecord::decode(value))
-            .collect::<Result<_, _>>()
-            .map_err(|error| HomeError::Disagreement {
-                path: home.metadata_directory.clone(),
-                what: format!("a bootstrap record cannot be read: {error}"),
-            })?;
+        let bootstrap =
+            bootstrap.iter().map(|value| MetadataRecord::decode(value)).collect::<Result<_, _>>().map_err(
+                |error| HomeError::Disagreement {
+                    path: home.metadata_directory.clone(),
+                    what: format!("a bootstrap record cannot be read: {error}"),
+                },
+            )?;
         let registration =
             Registration::new(registration_request(&node, home), node.limits.heartbeat_interval_ms, now);
         let controller = ControllerConfig {
@@ -77,7 +82,8 @@ fn configured_voters(config: &NodeConfig) -> Voters {
     let Quorum::Fixed(voters) = &config.quorum else { return Voters::default() };
     let listener = config.controller_listeners.first().cloned().unwrap_or_default();
     let voter = |(&id, address): (&i32, &ottla_metadata::config::listeners::Address)| {
-        let endpoint = Endpoint { listener: listener.clone(), host: address.host.clone(), port: address.port };
+        let endpoint =
+            Endpoint { listener: listener.clone(), host: address.host.clone(), port: address.port };
         let voter = Voter {
             directory: Uuid::ZERO,
             endpoints: vec![endpoint],

@@ -15,7 +15,11 @@ use crate::context::Context;
 const FIRST_WITH_ZSTD: i16 = 7;
 
 /// Validates the one batch that a partition is sent.
-pub fn checked(bytes: &Bytes, settings: &TopicSettings, context: &mut Context<'_>) -> Result<Validated, Refused> {
+pub fn checked(
+    bytes: &Bytes,
+    settings: &TopicSettings,
+    context: &mut Context<'_>,
+) -> Result<Validated, Refused> {
     let now_ms = context.now.wall_ms;
     let limits = Limits {
         max_bytes: settings.max_message_bytes as usize,
@@ -32,7 +36,9 @@ pub fn checked(bytes: &Bytes, settings: &TopicSettings, context: &mut Context<'_
     };
     let validated = validate(bytes, &limits, context.codecs).map_err(refused)?;
     let header = &validated.header;
-    if header.compression() == ottla_protocol::compression::Compression::Zstd && context.version < FIRST_WITH_ZSTD {
+    if header.compression() == ottla_protocol::compression::Compression::Zstd
+        && context.version < FIRST_WITH_ZSTD
+    {
         return Err(Refusal::UnsupportedCompressionType.into());
     }
     if header.is_transactional() {

@@ -7,6 +7,7 @@ pub mod admin;
 pub mod call;
 pub mod cluster;
 pub mod connection;
+pub mod consumer;
 pub mod error;
 pub mod metadata;
 #[cfg(feature = "net")]

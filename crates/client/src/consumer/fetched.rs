@@ -1,0 +1,148 @@
+//! What one answer brought for one partition: batches, read record by record when somebody wants them.
+//!
+//! Control records are passed over, and so are, for readers of committed records, those of aborted transactions: the
+//! answer names each aborted producer with the offset at which it began, and its abort marker ends it.
+
+use std::collections::{BTreeSet, VecDeque};
+
+use bytes::Bytes;
+use ottla_protocol::batch::{BatchError, BatchHeader, Batches, ControlType, Record, RecordsIter};
+use ottla_protocol::compression::{Codecs, Limit};
+use ottla_protocol::messages::fetch::AbortedTransaction;
+
+/// How much one batch may be when decompressed.
+const DECOMPRESSED_MAX: usize = 1 << 30;
+
+#[derive(Debug)]
+pub(super) struct Fetched {
+    /// Whole batches.
+    bytes: Bytes,
+    at: usize,
+    /// Records before this offset are not wanted.
+    from: i64,
+    /// Where to fetch next.
+    pub next: i64,
+    /// Transactions that were aborted, by first offset; empty for readers of uncommitted records.
+    aborted: VecDeque<AbortedTransaction>,
+    /// Producers whose records are aborted, up to their marker.
+    aborting: BTreeSet<i64>,
+    records: Option<RecordsIter>,
+    check_crcs: bool,
+}
+
+/// The answer holds not even one whole batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Cut;
+
+impl Fetched {
+    /// Over what was fetched from an offset; a cut batch at the end is left out.
+    pub(super) fn new(
+        from: i64,
+        bytes: Bytes,
+        mut aborted: Vec<AbortedTransaction>,
+        check_crcs: bool,
+    ) -> Result<Self, Cut> {
+        let mut next = from;
+        let mut batches = Batches::new(&bytes);
+        for batch in batches.by_ref() {
+            match batch {
+                Ok(batch) => next = next.max(batch.header.next_offset().0),
+                Err(BatchError::Incomplete { .. }) => break,
+                // Found again, and told, when it is its turn.
+                Err(_) => {
+                    return Ok(Self::whole(from, next, bytes, aborted, check_crcs));
+                }
+            }
+        }
+        let whole = batches.position();
+        if whole == 0 && !bytes.is_empty() {
+            return Err(Cut);
+        }
+        aborted.sort_by_key(|transaction| transaction.first_offset);
+        Ok(Self::whole(from, next, bytes.slice(..whole), aborted, check_crcs))
+    }
+
+    fn whole(from: i64, next: i64, bytes: Bytes, aborted: Vec<AbortedTransaction>, check_crcs: bool) -> Self {
+        Self {
+            bytes,
+            at: 0,
+            from,
+            next,
+            aborted: aborted.into(),
+            aborting: BTreeSet::new(),
+            records: None,
+            check_crcs,
+        }
+    }
+
+    /// Bytes that are held.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// The next record; `None` at the end.
+    pub(super) fn next(&mut self, codecs: &mut Codecs) -> Result<Option<Record>, BatchError> {
+        loop {
+            if let Some(records) = &mut self.records {
+                match records.next().transpose()? {
+                    Some(record) if record.offset.0 < self.from => continue,
+                    Some(record) => return Ok(Some(record)),
+                    None => self.records = None,
+                }
+            }
+            if !self.next_batch(codecs)? {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Opens the next batch that has something for the reader; false at the end.
+    fn next_batch(&mut self, codecs: &mut Codecs) -> Result<bool, BatchError> {
+        while self.at < self.bytes.len() {
+            let rest = self.bytes.slice(self.at..);
+            let header = BatchHeader::parse(&rest)?;
+            let batch = rest.slice(..header.size().min(rest.len()));
+            if self.check_crcs && !header.checksum_holds(&batch) {
+                return Err(BatchError::Corrupt("the checksum does not match".to_owned()));
+            }
+            self.at += batch.len();
+            if self.is_for_reader(&header, &batch, codecs)? && header.last_offset().0 >= self.from {
+                self.records = Some(RecordsIter::new(&batch, limit(), codecs)?);
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    fn is_for_reader(
+        &mut self,
+        header: &BatchHeader,
+        batch: &Bytes,
+        codecs: &mut Codecs,
+    ) -> Result<bool, BatchError> {
+        while let Some(first) =
+            self.aborted.front().filter(|first| first.first_offset <= header.last_offset().0)
+        {
+            self.aborting.insert(first.producer_id);
+            self.aborted.pop_front();
+        }
+        if header.is_control() {
+            if self.aborting.contains(&header.producer_id.0) && is_abort(batch, codecs)? {
+                self.aborting.remove(&header.producer_id.0);
+            }
+            return Ok(false);
+        }
+        Ok(!(header.is_transactional() && self.aborting.contains(&header.producer_id.0)))
+    }
+}
+
+fn is_abort(batch: &Bytes, codecs: &mut Codecs) -> Result<bool, BatchError> {
+    let Some(marker) = RecordsIter::new(batch, limit(), codecs)?.next().transpose()? else {
+        return Ok(false);
+    };
+    Ok(ControlType::from_key(marker.key.as_deref())? == Some(ControlType::Abort))
+}
+
+fn limit() -> Limit {
+    Limit { max_bytes: DECOMPRESSED_MAX }
+}

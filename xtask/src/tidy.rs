@@ -11,6 +11,7 @@ mod dependencies;
 mod head;
 mod hosts;
 mod length;
+mod licences;
 mod names;
 mod paths;
 mod reachable;
@@ -64,6 +65,7 @@ fn findings(root: &Path) -> anyhow::Result<Vec<Finding>> {
     let mut findings = Vec::new();
     arrows::check(&tree, &mut findings)?;
     dependencies::check(&tree, &mut findings)?;
+    licences::check(&tree, &mut findings)?;
     for rule in [
         head::check,
         reachable::check,

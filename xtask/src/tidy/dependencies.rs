@@ -122,7 +122,7 @@ mod tests {
     use crate::tidy::planted::assert_found;
 
     const TOKIO: [(&str, &str); 2] = [
-        ("vendor/tokio/Cargo.toml", "[package]\nname = \"tokio\"\nedition = \"2024\"\n"),
+        ("vendor/tokio/Cargo.toml", "[package]\nname = \"tokio\"\nedition = \"2024\"\nlicense = \"MIT\"\n"),
         ("vendor/tokio/src/lib.rs", "//! A runtime.\n"),
     ];
 
@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn a_runtime_behind_another_crate_is_found() {
         let manifest = "[package]\nname = \"ottla-log\"\nedition = \"2024\"\n\n[dependencies]\nfine = { path = \"../../vendor/fine\" }\n";
-        let fine = "[package]\nname = \"fine\"\nedition = \"2024\"\n\n[dependencies]\ntokio = { path = \"../tokio\" }\n";
+        let fine = "[package]\nname = \"fine\"\nedition = \"2024\"\nlicense = \"MIT\"\n\n[dependencies]\ntokio = { path = \"../tokio\" }\n";
         assert_found(
             "dependencies",
             "crates/log/Cargo.toml",

@@ -40,11 +40,12 @@ fn looks_like_path(text: &str) -> bool {
     plain && (in_tree || (ENDINGS.iter().any(|ending| text.ends_with(ending)) && !text.starts_with('.')))
 }
 
-/// A path may be named from the top, or from where the page lies.
+/// A path may be named from the top, from where the page lies, or by its end.
 fn exists(tree: &Tree, page: &File, path: &str) -> bool {
     let path = path.trim_end_matches('/');
     let beside = page.path.rsplit_once('/').map_or("", |(folder, _)| folder);
-    tree.root.join(path).exists() || tree.root.join(beside).join(path).exists()
+    let by_its_end = || tree.files.iter().any(|file| file.path.ends_with(&format!("/{path}")));
+    tree.root.join(path).exists() || tree.root.join(beside).join(path).exists() || by_its_end()
 }
 
 #[cfg(test)]

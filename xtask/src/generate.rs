@@ -105,7 +105,6 @@ fn generate(workspace: &Path) -> Result<Files> {
     files.insert(source.join("api_key.rs"), api_table::enumeration(&apis));
     files.insert(source.join("catalogue.rs"), index::catalogue(&apis, &records));
     let mut files = format(workspace, files)?;
-    files.insert(PathBuf::from("docs/compatibility.md"), api_table::document(&apis));
     Ok(files)
 }
 

@@ -16,7 +16,7 @@ use std::process::ExitCode;
 
 const USAGE: &str = "\
 cargo xtask tidy                    the project's rules, beyond what rustfmt and clippy check
-cargo xtask generate [--check]      the protocol's messages, records and docs/compatibility.md from their schemas
+cargo xtask generate [--check]      the protocol's messages and records from their schemas
 cargo xtask test [SUITE…] [OPTIONS] quick tests, then the suites with real clients and real Apache Kafka
 cargo xtask bench [OPTIONS]         Ottla and Apache Kafka in turn, with the same clients";
 

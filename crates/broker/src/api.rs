@@ -5,6 +5,7 @@
 
 mod alter_configs;
 mod api_versions;
+mod compatibility;
 mod create_partitions;
 mod create_topics;
 mod delete_records;
@@ -25,6 +26,7 @@ mod produce;
 mod scatter;
 mod table;
 
+pub use compatibility::page as compatibility_page;
 pub use table::{Access, Listeners, Row, row, rows};
 
 use ottla_protocol::codec::Reader;

@@ -130,11 +130,8 @@ pub fn create_internal(name: &str, node: &Node) -> Option<CreatableTopic> {
         "__transaction_state" => "transaction.state.log",
         _ => "share.coordinator.state.topic",
     };
-    let config = |name: &str, value: &str| CreatableTopicConfig {
-        name: name.into(),
-        value: Some(value.into()),
-        ..Default::default()
-    };
+    let config =
+        |name: &str, value: &str| CreatableTopicConfig { name: name.into(), value: Some(value.into()) };
     let segment = settings.int(&format!("{prefix}.segment.bytes")).to_string();
     let mut configs = vec![
         config("cleanup.policy", if name == "__share_group_state" { "delete" } else { "compact" }),
@@ -162,6 +159,6 @@ pub fn create_internal(name: &str, node: &Node) -> Option<CreatableTopic> {
         replication_factor: i16::try_from(settings.int(&format!("{prefix}.replication.factor")))
             .unwrap_or(-1),
         configs,
-        ..Default::default()
+        assignments: Vec::new(),
     })
 }

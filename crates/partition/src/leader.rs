@@ -14,16 +14,14 @@ use crate::partition::Partition;
 pub struct Leader {
     pub epoch: LeaderEpoch,
     pub partition_epoch: i32,
-    /// Where this epoch begins.
-    pub start: Offset,
     pub isr: Vec<NodeId>,
     pub replicas: Vec<NodeId>,
 }
 
 impl Leader {
-    pub fn new(lead: Lead, start: Offset) -> Self {
+    pub fn new(lead: Lead) -> Self {
         let Lead { epoch, partition_epoch, replicas, isr } = lead;
-        Self { epoch, partition_epoch, start, isr, replicas }
+        Self { epoch, partition_epoch, isr, replicas }
     }
 
     pub fn update(&mut self, lead: Lead) {

@@ -153,9 +153,8 @@ impl Partition {
             Some(leader) if lead.partition_epoch < leader.partition_epoch => return,
             Some(leader) if lead.epoch == leader.epoch => leader.update(lead),
             _ => {
-                let start = self.log.end_offset();
                 self.log.begin_epoch(lead.epoch);
-                self.leader = Some(Leader::new(lead, start));
+                self.leader = Some(Leader::new(lead));
             }
         }
         self.advance_high_watermark(out);

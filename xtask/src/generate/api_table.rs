@@ -1,4 +1,4 @@
-//! The table of all APIs: as an enumeration for the code, as a page for people.
+//! The table of all APIs as an enumeration.
 
 use std::fmt::Write as _;
 
@@ -136,32 +136,3 @@ impl fmt::Display for ApiKey {
     }
 }
 "#;
-
-/// `docs/compatibility.md`.
-pub fn document(apis: &[Api]) -> String {
-    let mut page = String::from(
-        "# Compatibility\n\nThe messages Ottla can read and write, from `crates/protocol/schema` by `cargo xtask generate`. \
-         Versions that Kafka 4.0\nremoved are among them. What a running node offers is its answer to ApiVersions.\n\n\
-         | key | API | versions | flexible from | broker | controller |\n|---:|---|---|---|:-:|:-:|\n",
-    );
-    for api in apis {
-        let versions = api.request.versions;
-        let flexible = api.request.flexible_from.map_or("never".to_owned(), |from| from.to_string());
-        let mark = |is_on| if is_on { "x" } else { "" };
-        let unstable = match api.request.unstable {
-            Some(from) => format!(" ({from} not offered)"),
-            None => String::new(),
-        };
-        let _ = writeln!(
-            page,
-            "| {} | {} | {}–{}{unstable} | {flexible} | {} | {} |",
-            api.key,
-            api.name,
-            versions.low,
-            versions.high,
-            mark(api.on_broker),
-            mark(api.on_controller)
-        );
-    }
-    page
-}

@@ -25,8 +25,11 @@ pub struct Row {
     /// Who may call it.
     pub access: Access,
     /// Decodes the body and answers.
-    pub serve: fn(&mut Context<'_>, Reader) -> Result<Answer<Box<dyn Encodable>>, DecodeError>,
+    pub serve: Serve,
 }
+
+/// Decodes a request and answers it.
+pub type Serve = fn(&mut Context<'_>, Reader) -> Result<Answer<Box<dyn Encodable>>, DecodeError>;
 
 /// The kinds of listener on which an API may be called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

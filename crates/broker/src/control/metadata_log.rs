@@ -102,12 +102,6 @@ impl MetadataLog {
         self.raft.deadline()
     }
 
-    /// The image of everything committed.
-    #[must_use]
-    pub fn image(&self) -> &Image {
-        self.replay.image()
-    }
-
     /// The image and what has changed since the last call; `None` where nothing has, or a transaction is open.
     pub fn publish(&mut self) -> Option<(Image, Delta)> {
         let (image, delta) = self.replay.publish()?;

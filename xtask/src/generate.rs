@@ -104,7 +104,7 @@ fn generate(workspace: &Path) -> Result<Files> {
     files.insert(source.join("messages.rs"), index::messages(&apis));
     files.insert(source.join("api_key.rs"), api_table::enumeration(&apis));
     files.insert(source.join("catalogue.rs"), index::catalogue(&apis, &records));
-    let mut files = format(workspace, files)?;
+    let files = format(workspace, files)?;
     Ok(files)
 }
 

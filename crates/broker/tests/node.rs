@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
 use ottla_broker::core::{Chunk, CoreId, Input, Output, SessionId};
@@ -37,6 +38,9 @@ struct World {
     correlation: i32,
 }
 
+/// Counts the starts, so that no two of them are alike.
+static STARTS: AtomicU64 = AtomicU64::new(7);
+
 const CORES: u16 = 2;
 const CLIENT: SessionId = SessionId(1);
 
@@ -45,11 +49,13 @@ impl World {
         let overrides = properties.iter().map(|(k, v)| (String::from(*k), String::from(*v))).collect();
         let config = NodeConfig::standalone(overrides).unwrap();
         let now = Now { monotonic_us: 1_000_000, wall_ms: 1_700_000_000_000 };
-        let mut random = ottla_raft::random::Random::new(7);
+        let start = STARTS.fetch_add(1, Ordering::Relaxed);
+        let mut random = ottla_raft::random::Random::new(start);
         let home = home::move_in(&config, &disk, &[], &mut random, now).unwrap();
         let birth = Birth {
             cluster_id: home.cluster_id.clone(),
-            incarnation: Uuid::from_random([9; 16]),
+            // Another one at each start, as in life.
+            incarnation: Uuid::from_random(random.bytes16()),
             cores: CORES,
             ports: vec![9092, 19093],
             host: "localhost".into(),

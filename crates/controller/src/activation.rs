@@ -6,14 +6,20 @@ use ottla_protocol::records::metadata::{
     MetadataRecord,
 };
 
+use ottla_protocol::Offset;
+
 use crate::view::View;
 
 /// The records of a take-over: an open transaction of the predecessor is aborted, and an empty log gets `bootstrap`
 /// (feature levels first among them, then credentials) in a transaction. Without any bootstrap records the cluster
 /// starts at the latest level that is not in development.
-pub(crate) fn records(view: &View, open: bool, bootstrap: Vec<MetadataRecord>) -> Vec<MetadataRecord> {
+pub(crate) fn records(
+    view: &View,
+    open: Option<Offset>,
+    bootstrap: Vec<MetadataRecord>,
+) -> Vec<MetadataRecord> {
     let mut records = Vec::new();
-    if open {
+    if open.is_some() {
         records.push(AbortTransactionRecord { reason: Some("Controller failover".to_owned()) }.into());
     }
     if view.image.metadata_version.is_some() {

@@ -4,8 +4,9 @@ use ottla_metadata::config::validate::Rejected;
 use ottla_metadata::features::{KRAFT_VERSION, METADATA_VERSION, Range};
 use ottla_metadata::{Broker, RegisteredController};
 use ottla_protocol::messages::{
-    BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerRegistrationRequest, ControllerRegistrationRequest,
-    ControllerRegistrationResponse, UnregisterBrokerRequest, UnregisterBrokerResponse,
+    BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerRegistrationRequest,
+    ControllerRegistrationRequest, ControllerRegistrationResponse, UnregisterBrokerRequest,
+    UnregisterBrokerResponse,
 };
 use ottla_protocol::records::metadata::register_broker::{BrokerEndpoint, BrokerFeature};
 use ottla_protocol::records::metadata::register_controller::{ControllerEndpoint, ControllerFeature};
@@ -17,7 +18,7 @@ use ottla_protocol::time::Now;
 use ottla_protocol::{NodeId, Offset, Refusal, Uuid};
 
 use crate::heartbeats::{Heartbeats, Standing};
-use crate::partitions::updates;
+use crate::partitions::updates::{self, Shutdown};
 use crate::refused::{outcome, refused};
 use crate::view::View;
 
@@ -41,10 +42,8 @@ impl Registrar<'_> {
         records: &mut Vec<MetadataRecord>,
     ) -> Result<i64, Rejected> {
         if request.cluster_id != self.cluster_id {
-            let text = format!(
-                "Expected cluster ID {}, but got cluster ID {}",
-                self.cluster_id, request.cluster_id
-            );
+            let text =
+                format!("Expected cluster ID {}, but got cluster ID {}", self.cluster_id, request.cluster_id);
             return Err(refused(Refusal::InconsistentClusterId, text));
         }
         let id = NodeId(request.broker_id);
@@ -78,8 +77,11 @@ impl Registrar<'_> {
             }
             None => {
                 let stored = existing.map_or(-2, |existing| existing.epoch);
-                let was_clean = version >= 3 && stored == request.previous_broker_epoch;
-                updates::broker_shut_down(view, id, was_clean, records);
+                let shutdown = match version >= 3 && stored == request.previous_broker_epoch {
+                    true => Shutdown::Clean,
+                    false => Shutdown::Unclean,
+                };
+                updates::broker_shut_down(view, id, shutdown, records);
                 record.broker_epoch = self.next_offset.0;
             }
         }
@@ -243,12 +245,13 @@ fn directories(
 ) {
     if view.version().has_directories() {
         let is_offline = |directory: &Uuid| request.offline_log_dirs.contains(directory);
-        let (offline, online): (Vec<Uuid>, Vec<Uuid>) = broker.directories.iter().copied().partition(is_offline);
+        let (offline, online): (Vec<Uuid>, Vec<Uuid>) =
+            broker.directories.iter().copied().partition(is_offline);
         for directory in &offline {
             updates::directory_failed(view, broker.id, *directory, records);
         }
-        // A record cannot say that no directory is left; such a broker stops by itself.
-        if !offline.is_empty() {
+        // A record cannot say that no directory is left; a broker without any stops by itself.
+        if !offline.is_empty() && !online.is_empty() {
             records.push(change(broker, |change| change.log_dirs = online));
         }
     }

@@ -11,7 +11,8 @@ use ottla_metadata::config::validate::{self, Rejected, Target};
 use ottla_metadata::config::{Overrides, Scope, find};
 use ottla_metadata::{Resource, ResourceKind, topic_name};
 use ottla_protocol::messages::{
-    AlterConfigsRequest, AlterConfigsResponse, IncrementalAlterConfigsRequest, IncrementalAlterConfigsResponse,
+    AlterConfigsRequest, AlterConfigsResponse, IncrementalAlterConfigsRequest,
+    IncrementalAlterConfigsResponse,
 };
 use ottla_protocol::messages::{alter_configs, incremental_alter_configs};
 use ottla_protocol::records::metadata::{ClearElrRecord, ConfigRecord, MetadataRecord};
@@ -54,7 +55,8 @@ pub(crate) fn alter(
             }
             let implicit = view.image.configs.get(&target).keys().filter(|name| !wanted.contains_key(*name));
             let unset: Vec<Change> = implicit.map(|name| (name.clone(), None)).collect();
-            let mut changes: Vec<Change> = wanted.into_iter().map(|(name, value)| (name, Some(value))).collect();
+            let mut changes: Vec<Change> =
+                wanted.into_iter().map(|(name, value)| (name, Some(value))).collect();
             changes.extend(unset);
             records.extend(changed(view, &target, changes, (origin, Existence::Checked))?);
             Ok(())
@@ -145,7 +147,10 @@ fn duplicates<'a>(names: impl Iterator<Item = ResourceId<'a>>) -> BTreeMap<Resou
     counts
 }
 
-fn check_resource(id: ResourceId<'_>, counts: &BTreeMap<ResourceId<'_>, usize>) -> Result<Resource, Rejected> {
+fn check_resource(
+    id: ResourceId<'_>,
+    counts: &BTreeMap<ResourceId<'_>, usize>,
+) -> Result<Resource, Rejected> {
     let Some(kind) = ResourceKind::from_code(id.0) else {
         return Err(refused(Refusal::UnsupportedVersion, format!("Unknown resource type {}.", id.0)));
     };
@@ -225,9 +230,8 @@ pub(crate) fn changed(
     if existence == Existence::Checked {
         check_exists(view, resource)?;
     }
-    let is_news = |(name, value): &Change| {
-        resource.kind == ResourceKind::Broker || current.get(name) != value.as_ref()
-    };
+    let is_news =
+        |(name, value): &Change| resource.kind == ResourceKind::Broker || current.get(name) != value.as_ref();
     let record = |(name, value): Change| {
         MetadataRecord::from(ConfigRecord {
             resource_type: resource.kind.code(),
@@ -297,7 +301,8 @@ fn check_resource_values(
         ResourceKind::Broker => {
             check_broker_name(name)?;
             // What is stored already may be older than today's rules; what is new has to keep them.
-            let new = changes.iter().filter_map(|(name, value)| Some((name.clone(), value.clone()?))).collect();
+            let new =
+                changes.iter().filter_map(|(name, value)| Some((name.clone(), value.clone()?))).collect();
             validate::broker(&new, if name.is_empty() { Target::AllBrokers } else { Target::OneBroker })
         }
         ResourceKind::ClientMetrics => validate::client_metrics(name, after),

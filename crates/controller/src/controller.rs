@@ -122,7 +122,10 @@ impl Controller {
     /// If the controller is active and the log holds a record it did not decide.
     pub fn apply(&mut self, offset: Offset, record: &MetadataRecord) -> Result<(), ReplayError> {
         if let Some(active) = &self.active {
-            assert!(offset < active.next_offset, "offset {offset} was committed, but not decided by this controller");
+            assert!(
+                offset < active.next_offset,
+                "offset {offset} was committed, but not decided by this controller"
+            );
         }
         self.committed.apply(offset, record)
     }
@@ -150,7 +153,7 @@ impl Controller {
         let settings = self.settings(ledger.replay.image());
         let session_ms = settings.node().long("broker.session.timeout.ms");
         let view = View { image: ledger.replay.image().clone(), settings };
-        let open = ledger.replay.open_since().is_some();
+        let open = ledger.replay.open_since();
         let records = activation::records(&view, open, bootstrap);
         let heartbeats = Heartbeats::new(&view.image, session_ms, now);
         let active = self.active.insert(Active {
@@ -183,8 +186,12 @@ impl Controller {
     #[must_use]
     pub fn deadline(&self) -> Option<Deadline> {
         let active = self.active.as_ref()?;
-        let plans =
-            [active.heartbeats.deadline(), active.next_sign_of_life, active.next_balance, Some(active.next_unclean)];
+        let plans = [
+            active.heartbeats.deadline(),
+            active.next_sign_of_life,
+            active.next_balance,
+            Some(active.next_unclean),
+        ];
         plans.into_iter().flatten().min()
     }
 
@@ -389,8 +396,7 @@ impl Active {
             Round::Complete => node.long("leader.imbalance.check.interval.seconds").saturating_mul(1000),
             Round::MoreToDo => 0,
         };
-        self.next_balance =
-            node.boolean("auto.leader.rebalance.enable").then(|| now.after_ms(interval_ms));
+        self.next_balance = node.boolean("auto.leader.rebalance.enable").then(|| now.after_ms(interval_ms));
     }
 
     fn plan_unclean(&mut self, now: Now, settings: &Settings, round: Round) {

@@ -102,7 +102,9 @@ impl Updater<'_> {
         match name {
             METADATA_VERSION => self.metadata_version(view, level, kind)?,
             KRAFT_VERSION if level == current => return Ok(()),
-            KRAFT_VERSION if level < current => return refuse("Can't downgrade the version of this feature."),
+            KRAFT_VERSION if level < current => {
+                return refuse("Can't downgrade the version of this feature.");
+            }
             // The quorum writes it as control records; who runs the quorum has to take it from here.
             KRAFT_VERSION => return refuse("Upgrading this feature is not supported by this node yet."),
             _ => {

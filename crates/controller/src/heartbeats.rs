@@ -123,11 +123,12 @@ impl Heartbeats {
         leads: impl Fn() -> bool,
     ) -> Standing {
         let current = self.standing(broker);
+        // Who once began to leave comes back only with a new registration.
+        let may_serve = !request.want_fence && !broker.in_controlled_shutdown;
+        let caught_up = request.current_metadata_offset >= registered_at.0;
         match current {
             Standing::Fenced if request.want_shut_down => Standing::MayStop,
-            Standing::Fenced if !request.want_fence && request.current_metadata_offset >= registered_at.0 => {
-                Standing::Unfenced
-            }
+            Standing::Fenced if may_serve && caught_up => Standing::Unfenced,
             Standing::Fenced => Standing::Fenced,
             Standing::Unfenced if request.want_fence && !request.want_shut_down => Standing::Fenced,
             Standing::Unfenced if request.want_fence => Standing::MayStop,
@@ -145,7 +146,8 @@ impl Heartbeats {
         let Some(since) = self.sessions.get(&leaving).and_then(|session| session.leaving_since) else {
             return false;
         };
-        let stays = |(id, session): &(&NodeId, &Session)| session.leaving_since.is_none() && image.is_active(**id);
+        let stays =
+            |(id, session): &(&NodeId, &Session)| session.leaving_since.is_none() && image.is_active(**id);
         self.sessions.iter().filter(stays).all(|(_, session)| session.metadata_offset >= since.0)
     }
 

@@ -128,7 +128,9 @@ impl Placer {
     fn check(&self, factor: usize) -> Result<(), Rejected> {
         let refuse = |text: String| Err(refused(Refusal::InvalidReplicationFactor, text));
         if factor == 0 {
-            return refuse(format!("Invalid replication factor {factor}: the replication factor must be positive."));
+            return refuse(format!(
+                "Invalid replication factor {factor}: the replication factor must be positive."
+            ));
         }
         if self.unfenced == 0 {
             return refuse(
@@ -148,8 +150,11 @@ impl Placer {
     fn shuffle(&mut self, random: &mut Random) {
         random.shuffle(&mut self.racks);
         for rack in &mut self.racks {
-            random.shuffle(&mut rack.fenced.brokers);
-            random.shuffle(&mut rack.unfenced.brokers);
+            for list in [&mut rack.fenced, &mut rack.unfenced] {
+                random.shuffle(&mut list.brokers);
+                // A list last used in round 0 must not take the new round 0 for the old one.
+                list.round = usize::MAX;
+            }
         }
     }
 }

@@ -33,5 +33,9 @@ fn next_block(view: &View, request: &AllocateProducerIdsRequest) -> Result<Produ
     let next = view.image.next_producer_id.0.checked_add(i64::from(BLOCK));
     let next_producer_id =
         next.ok_or_else(|| refused(Refusal::UnknownServerError, "Exhausted all producerIds"))?;
-    Ok(ProducerIdsRecord { broker_id: request.broker_id, broker_epoch: request.broker_epoch, next_producer_id })
+    Ok(ProducerIdsRecord {
+        broker_id: request.broker_id,
+        broker_epoch: request.broker_epoch,
+        next_producer_id,
+    })
 }

@@ -7,9 +7,7 @@ use ottla_metadata::config::describe;
 use ottla_metadata::config::validate::Rejected;
 use ottla_metadata::{Partition, Recovery, Resource, topic_name};
 use ottla_protocol::messages::create_partitions::{CreatePartitionsTopic, CreatePartitionsTopicResult};
-use ottla_protocol::messages::create_topics::{
-    CreatableTopic, CreatableTopicConfigs, CreatableTopicResult,
-};
+use ottla_protocol::messages::create_topics::{CreatableTopic, CreatableTopicConfigs, CreatableTopicResult};
 use ottla_protocol::messages::{
     CreatePartitionsRequest, CreatePartitionsResponse, CreateTopicsRequest, CreateTopicsResponse,
 };
@@ -139,11 +137,8 @@ fn create(
     let resource = Resource::topic(&topic.name);
     let mut configs = changed(view, &resource, changes, (Origin::Direct, Existence::BeingCreated))?;
     clear_elr(view, 0, &mut configs);
-    let assignments = if topic.assignments.is_empty() {
-        placed(view, topic, random)?
-    } else {
-        assigned(view, topic)?
-    };
+    let assignments =
+        if topic.assignments.is_empty() { placed(view, topic, random)? } else { assigned(view, topic)? };
     let mut partitions = Vec::with_capacity(assignments.len());
     for replicas in assignments {
         partitions.push(partition(view, replicas));
@@ -162,8 +157,12 @@ fn success(
     (id, own, describable): (TopicId, &Overrides, &Describable),
     partitions: &[Partition],
 ) -> CreatableTopicResult {
-    let mut result =
-        CreatableTopicResult { name: topic.name.clone(), topic_id: id, configs: Some(Vec::new()), ..Default::default() };
+    let mut result = CreatableTopicResult {
+        name: topic.name.clone(),
+        topic_id: id,
+        configs: Some(Vec::new()),
+        ..Default::default()
+    };
     if !describable.has(&topic.name) {
         result.topic_config_error_code = Refusal::TopicAuthorizationFailed.code();
         result.num_partitions = -1;
@@ -221,7 +220,9 @@ fn partition_records<'a>(
 fn assigned(view: &View, topic: &CreatableTopic) -> Result<Vec<Vec<NodeId>>, Rejected> {
     let invalid = |text: &str| Err(refused(Refusal::InvalidRequest, text));
     if topic.replication_factor != -1 {
-        return invalid("A manual partition assignment was specified, but replication factor was not set to -1.");
+        return invalid(
+            "A manual partition assignment was specified, but replication factor was not set to -1.",
+        );
     }
     if topic.num_partitions != -1 {
         return invalid("A manual partition assignment was specified, but numPartitions was not set to -1.");
@@ -369,7 +370,8 @@ fn grow(
     random: &mut Random,
     records: &mut Vec<MetadataRecord>,
 ) -> Result<(), Rejected> {
-    let known = view.image.topics.named(&topic.name).ok_or_else(|| plain(Refusal::UnknownTopicOrPartition))?;
+    let known =
+        view.image.topics.named(&topic.name).ok_or_else(|| plain(Refusal::UnknownTopicOrPartition))?;
     let count = known.partition_count;
     let refuse = |text: String| Err(refused(Refusal::InvalidPartitions, text));
     if topic.count == count {

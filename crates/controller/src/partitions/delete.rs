@@ -17,10 +17,10 @@ pub(crate) fn topics(
     records: &mut Vec<MetadataRecord>,
 ) -> DeleteTopicsResponse {
     let start = records.len();
-    let named = request.topic_names.iter().map(|name| DeleteTopicState {
-        name: Some(name.clone()),
-        ..Default::default()
-    });
+    let named = request
+        .topic_names
+        .iter()
+        .map(|name| DeleteTopicState { name: Some(name.clone()), ..Default::default() });
     let wanted: Vec<DeleteTopicState> = named.chain(request.topics.iter().cloned()).collect();
     let mut counts: BTreeMap<(Option<&str>, Uuid), usize> = BTreeMap::new();
     for topic in &wanted {

@@ -16,10 +16,8 @@ pub(crate) fn assign(
     request: &AssignReplicasToDirsRequest,
     records: &mut Vec<MetadataRecord>,
 ) -> AssignReplicasToDirsResponse {
-    let fail = |refusal: Refusal| AssignReplicasToDirsResponse {
-        error_code: refusal.code(),
-        ..Default::default()
-    };
+    let fail =
+        |refusal: Refusal| AssignReplicasToDirsResponse { error_code: refusal.code(), ..Default::default() };
     if !view.version().has_directories() {
         return fail(Refusal::UnsupportedVersion);
     }
@@ -63,8 +61,7 @@ fn assign_one(
     if !partition.replicas.contains(&broker) {
         return Err(Refusal::NotLeaderOrFollower);
     }
-    let acceptable =
-        |broker: NodeId| view.is_active(broker) && view.has_online_replica(broker, partition);
+    let acceptable = |broker: NodeId| view.is_active(broker) && view.has_online_replica(broker, partition);
     let around = Surroundings {
         view,
         min_isr: view.min_isr(&topic.name, partition.replicas.len()),

@@ -104,8 +104,7 @@ fn change(
     (id, partition): (PartitionId, &Partition),
     election: Election,
 ) -> Option<PartitionChangeRecord> {
-    let acceptable =
-        |broker: NodeId| view.is_active(broker) && view.has_online_replica(broker, partition);
+    let acceptable = |broker: NodeId| view.is_active(broker) && view.has_online_replica(broker, partition);
     let around = Surroundings {
         view,
         min_isr: view.min_isr(topic, partition.replicas.len()),
@@ -131,7 +130,12 @@ pub(crate) fn balance(view: &View, records: &mut Vec<MetadataRecord>) -> Round {
 
 /// Finds leaders for partitions without one, where their topic allows unclean ones.
 pub(crate) fn elect_unclean(view: &View, records: &mut Vec<MetadataRecord>) -> Round {
-    round(view, records, |name, partition| partition.leader.is_none() && view.allows_unclean(name), Election::Unclean)
+    round(
+        view,
+        records,
+        |name, partition| partition.leader.is_none() && view.allows_unclean(name),
+        Election::Unclean,
+    )
 }
 
 fn round(

@@ -53,8 +53,7 @@ fn decide(
         proposal.new_isr.iter().map(|id| BrokerState { broker_id: *id, broker_epoch: -1 }).collect()
     };
     let recovery = check(view, (partition, sender), proposal, &isr)?;
-    let acceptable =
-        |broker: NodeId| view.is_active(broker) && view.has_online_replica(broker, partition);
+    let acceptable = |broker: NodeId| view.is_active(broker) && view.has_online_replica(broker, partition);
     let around = Surroundings {
         view,
         min_isr: view.min_isr(&topic.name, partition.replicas.len()),

@@ -103,8 +103,7 @@ fn changing(
     (id, partition): (PartitionId, &Partition),
     set: impl FnOnce(&mut Change<'_>),
 ) -> Option<PartitionChangeRecord> {
-    let acceptable =
-        |broker: NodeId| view.is_active(broker) && view.has_online_replica(broker, partition);
+    let acceptable = |broker: NodeId| view.is_active(broker) && view.has_online_replica(broker, partition);
     let around = Surroundings {
         view,
         min_isr: view.min_isr(name, partition.replicas.len()),

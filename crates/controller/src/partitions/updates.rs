@@ -38,14 +38,23 @@ pub(crate) fn broker_unfenced(view: &View, broker: NodeId, records: &mut Vec<Met
     update(view, fate, |partition| partition.leader.is_none(), records);
 }
 
+/// How a broker's last process ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shutdown {
+    /// Everything it acknowledged is on its disk.
+    Clean,
+    /// Nobody knows.
+    Unclean,
+}
+
 /// The broker has come back as another process. If it did not stop cleanly, it may have lost what was not on disk.
 pub(crate) fn broker_shut_down(
     view: &View,
     broker: NodeId,
-    was_clean: bool,
+    shutdown: Shutdown,
     records: &mut Vec<MetadataRecord>,
 ) {
-    if !view.has_elr() || was_clean {
+    if !view.has_elr() || shutdown == Shutdown::Clean {
         return broker_leaves(view, broker, records);
     }
     let fate = Fate { unclean: Some(broker), ..Fate::default() };
@@ -80,12 +89,7 @@ pub(crate) fn replicas_lost(
     }
 }
 
-fn update(
-    view: &View,
-    fate: Fate,
-    concerns: impl Fn(&Partition) -> bool,
-    records: &mut Vec<MetadataRecord>,
-) {
+fn update(view: &View, fate: Fate, concerns: impl Fn(&Partition) -> bool, records: &mut Vec<MetadataRecord>) {
     let mut topics = Topics::new(view);
     for (id, partition) in view.image.topics.all_partitions() {
         if concerns(partition) {

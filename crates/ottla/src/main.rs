@@ -5,6 +5,7 @@
 
 mod install;
 mod invocation;
+mod server;
 mod tools;
 
 use std::process::ExitCode;
@@ -21,7 +22,7 @@ fn main() -> ExitCode {
             tools::run(tool, &words)
         }
         Ok(Invocation::InstallTools(folder)) => install::run(&folder),
-        Ok(Invocation::Server(arguments)) => serve(&arguments),
+        Ok(Invocation::Server(arguments)) => server::run(&arguments),
         Ok(Invocation::Version) => {
             println!("{VERSION}");
             ExitCode::SUCCESS
@@ -35,11 +36,6 @@ fn main() -> ExitCode {
             ExitCode::from(2)
         }
     }
-}
-
-fn serve(arguments: &invocation::ServerArguments) -> ExitCode {
-    eprintln!("This build has the tools only and cannot start a node ({arguments:?}).");
-    ExitCode::FAILURE
 }
 
 /// What Kafka's tools log by default: warnings, on stderr.

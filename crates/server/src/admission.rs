@@ -79,6 +79,7 @@ impl Admission {
 
     /// How many are connected.
     #[must_use]
+    #[cfg(test)]
     pub fn count(&self) -> usize {
         self.counts().all
     }

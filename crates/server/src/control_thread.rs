@@ -1,12 +1,14 @@
 //! Control's thread: it waits for its inbox or its deadline, and sometimes for its disk.
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::JoinHandle;
 
 use ottla_broker::control::{Input, Output, Stage};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::clock::Clock;
+use crate::desk::panic_text;
 use crate::inbox::{Inbox, Sender};
 use crate::machine::Machine;
 use crate::posts::Mail;
@@ -44,7 +46,12 @@ pub fn spawn<M>(wiring: Wiring, make: impl FnOnce() -> M + Send + 'static) -> io
 where
     M: Machine<Input = Input, Output = Output>,
 {
-    std::thread::Builder::new().name("control".to_owned()).spawn(move || run(make(), wiring))
+    std::thread::Builder::new().name("control".to_owned()).spawn(move || {
+        let events = wiring.events.clone();
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(move || run(make(), wiring))) {
+            let _ = events.send(Event::Fatal(format!("control panicked: {}", panic_text(&*panic))));
+        }
+    })
 }
 
 fn run<M: Machine<Input = Input, Output = Output>>(mut control: M, wiring: Wiring) {

@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -13,11 +14,13 @@ use bytes::BytesMut;
 use ottla_broker::core::Input;
 use ottla_protocol::time::Deadline;
 use tokio::net::TcpStream;
+use tokio::sync::mpsc::UnboundedSender;
 use tokio::time::{Instant, Sleep};
 
 use crate::clock::Clock;
 use crate::connection::Connection;
-use crate::desk::{Begun, Desk, Tools};
+use crate::control_thread::Event;
+use crate::desk::{Begun, Desk, Tools, panic_text};
 use crate::inbox::Inbox;
 use crate::limits::{COLD_READERS_MAX, Limits};
 use crate::listener::Accepted;
@@ -49,6 +52,8 @@ pub struct Wiring {
     pub clock: Clock,
     /// The bounds.
     pub limits: Limits,
+    /// Where it is said that the thread has panicked.
+    pub events: UnboundedSender<Event>,
 }
 
 /// Starts the thread. The machine is made on it, since it may not leave it.
@@ -66,7 +71,7 @@ pub fn spawn<M: Serves + 'static>(
         .thread_name(format!("{}-disk", wiring.name))
         .build()?;
     std::thread::Builder::new().name(wiring.name.clone()).spawn(move || {
-        let Wiring { inbox, posts, clock, limits, .. } = wiring;
+        let Wiring { name, inbox, posts, clock, limits, events } = wiring;
         let tools = Tools {
             clock,
             limits,
@@ -75,10 +80,19 @@ pub fn spawn<M: Serves + 'static>(
             begun: Begun::default(),
             complaints: Seldom::default(),
         };
-        let desk = Rc::new(Desk::new(make(), tools));
-        let tasks = tokio::task::LocalSet::new();
-        tasks.spawn_local(keep_time(Rc::clone(&desk)));
-        tasks.block_on(&runtime, serve_inbox(desk, inbox));
+        let run = move || {
+            let desk = Rc::new(Desk::new(make(), tools));
+            tokio::task::LocalSet::new().block_on(&runtime, async {
+                tokio::select! {
+                    () = keep_time(Rc::clone(&desk)) => {}
+                    () = serve_inbox(Rc::clone(&desk), inbox) => {}
+                }
+            });
+        };
+        // What panics outside of a connection's request is the core itself: the node cannot go on without it.
+        if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
+            let _ = events.send(Event::Fatal(format!("{name} panicked: {}", panic_text(&*panic))));
+        }
     })
 }
 

@@ -12,6 +12,7 @@ use ottla_broker::core::{Chunk, CoreId, Input, Output, SessionId};
 use ottla_log::{Disk, DiskFile, OsDisk, Slice};
 use ottla_protocol::Now;
 use ottla_protocol::time::Deadline;
+use tokio::sync::mpsc::unbounded_channel;
 
 use crate::admission::Admission;
 use crate::clock::Clock;
@@ -217,7 +218,8 @@ impl FakeNode {
         let threads = inboxes.into_iter().zip(0..).map(|(inbox, core)| {
             let posts = Posts::new(&senders, to_control.clone());
             let name = format!("core-{}", CoreId(core).0);
-            let wiring = core_thread::Wiring { name, inbox, posts, clock, limits: limits.clone() };
+            let (limits, (events, _)) = (limits.clone(), unbounded_channel());
+            let wiring = core_thread::Wiring { name, inbox, posts, clock, limits, events };
             let file = Arc::clone(&file);
             core_thread::spawn(wiring, move || Fake { file, sessions: BTreeMap::new() }).unwrap()
         });

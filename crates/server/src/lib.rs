@@ -19,3 +19,10 @@ mod listener;
 mod machine;
 mod posts;
 mod seldom;
+mod server;
+mod system;
+
+pub use ottla_broker::Node;
+pub use ottla_broker::control::Stage;
+pub use ottla_broker::node::{Listener, ListenerKind};
+pub use server::{Facts, Life, Server, StartError};

@@ -1,8 +1,10 @@
 //! How much one client, and all of them together, may take of the node: every bound of the server, with its name.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, ToSocketAddrs};
 use std::time::Duration;
+
+use ottla_metadata::config::NodeConfig;
 
 /// Bytes read from a socket at once, and the size of the buffer that the connections of a core share.
 pub const READ_BUFFER: usize = 256 * 1024;
@@ -51,6 +53,43 @@ pub struct Limits {
     pub begun_bytes: usize,
 }
 
+impl Limits {
+    /// What the configuration says.
+    #[must_use]
+    pub fn of(config: &NodeConfig) -> Self {
+        let node = config.settings.node();
+        let size = |name: &str| usize::try_from(node.int(name)).unwrap_or(0);
+        let idle = u64::try_from(node.long("connections.max.idle.ms")).ok();
+        let begun = usize::try_from(node.long("queued.max.request.bytes")).ok();
+        let preset = Self::default();
+        Self {
+            connections: size("max.connections"),
+            connections_per_ip: size("max.connections.per.ip"),
+            overrides: overrides(&node.text("max.connections.per.ip.overrides").unwrap_or_default()),
+            idle: idle.map(Duration::from_millis),
+            frame: size("socket.request.max.bytes"),
+            begun_bytes: begun.unwrap_or(preset.begun_bytes),
+            ..preset
+        }
+    }
+}
+
+/// Reads `host:count` entries. The configuration was checked, so only names that nobody knows are left out.
+fn overrides(text: &str) -> BTreeMap<IpAddr, usize> {
+    let mut all = BTreeMap::new();
+    for entry in text.split(',').map(str::trim).filter(|entry| !entry.is_empty()) {
+        let Some((host, count)) = entry.rsplit_once(':') else { continue };
+        let count = count.trim().parse().unwrap_or(0);
+        match (host.trim(), 0).to_socket_addrs() {
+            Ok(found) => all.extend(found.map(|address| (address.ip().to_canonical(), count))),
+            Err(error) => {
+                tracing::warn!(%error, "max.connections.per.ip.overrides names {host}, which has no address")
+            }
+        }
+    }
+    all
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -62,5 +101,33 @@ impl Default for Limits {
             first_frame: Duration::from_secs(10),
             begun_bytes: 512 * 1024 * 1024,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_come_from_the_configuration() {
+        let properties = [
+            ("max.connections", "7"),
+            ("max.connections.per.ip", "5"),
+            ("max.connections.per.ip.overrides", "127.0.0.1:3,localhost:4"),
+            ("connections.max.idle.ms", "-1"),
+            ("socket.request.max.bytes", "1000"),
+        ];
+        let properties = properties.map(|(key, value)| (key.to_owned(), value.to_owned()));
+        let limits = Limits::of(&NodeConfig::standalone(properties.into()).unwrap());
+        assert_eq!((limits.connections, limits.connections_per_ip), (7, 5));
+        assert_eq!(limits.overrides.get(&IpAddr::from([127, 0, 0, 1])), Some(&4), "the last one counts");
+        assert_eq!((limits.idle, limits.frame), (None, 1000));
+        let preset = Limits::of(&NodeConfig::standalone([].into()).unwrap());
+        let Limits { connections: i32_max, connections_per_ip, .. } = preset;
+        assert_eq!((i32_max, connections_per_ip), (i32::MAX as usize, i32::MAX as usize));
+        assert_eq!(
+            Limits { connections: usize::MAX, connections_per_ip: usize::MAX, ..preset },
+            Limits::default()
+        );
     }
 }

@@ -13,6 +13,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use ottla_metadata::config::NodeConfig;
 use rustix::event::{EventfdFlags, PollFd, PollFlags};
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -54,7 +55,25 @@ pub struct SocketOptions {
 
 impl Default for SocketOptions {
     fn default() -> Self {
-        Self { send_buffer: Some(100 * 1024), receive_buffer: Some(100 * 1024), backlog: 50 }
+        Self { send_buffer: None, receive_buffer: None, backlog: 50 }
+    }
+}
+
+impl SocketOptions {
+    /// What the configuration says. Buffers are left to the system unless somebody has set them: Kafka's preset of
+    /// 100 KiB would keep the system from growing them with the connection's speed.
+    #[must_use]
+    pub fn of(config: &NodeConfig) -> Self {
+        let node = config.settings.node();
+        let buffer = |name: &str| {
+            let is_set = config.settings.file().contains_key(name);
+            usize::try_from(node.int(name)).ok().filter(|_| is_set)
+        };
+        Self {
+            send_buffer: buffer("socket.send.buffer.bytes"),
+            receive_buffer: buffer("socket.receive.buffer.bytes"),
+            backlog: node.int("socket.listen.backlog.size"),
+        }
     }
 }
 
@@ -62,7 +81,8 @@ impl Default for SocketOptions {
 #[derive(Debug)]
 pub struct Bound {
     sockets: Vec<Socket>,
-    listener: usize,
+    /// Index of the listener.
+    pub listener: usize,
     options: SocketOptions,
     /// Where the first socket is bound; the port is the real one even where 0 was asked for.
     pub address: SocketAddr,

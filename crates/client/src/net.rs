@@ -3,7 +3,9 @@
 //! One task owns the cluster and everything that stands on it; each connection has one task that reads and one that
 //! writes. `Driver` is that middle part for machines that want the cluster to themselves (producer, consumer).
 
+mod consumer;
 mod driver;
+mod producer;
 mod socket;
 
 use std::any::Any;
@@ -14,7 +16,9 @@ use ottla_protocol::message::Request;
 use ottla_protocol::time::Deadline;
 use tokio::sync::{mpsc, oneshot};
 
+pub use consumer::Consumer;
 pub use driver::{Clock, Driver};
+pub use producer::{Delivery, Observer, Producer, Written};
 
 use crate::call::Ticket;
 use crate::cluster::{Cluster, Target};

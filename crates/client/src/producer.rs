@@ -1,7 +1,8 @@
 //! A producer as a value: records go into batches by partition, batches go to leaders, and every record has an end.
 //!
-//! It stands on a [`Cluster`] that its owner keeps: `send` takes a record, `step` and `done` move things on, `delivered`
-//! tells what became of records. Idempotence is on by default: no retry repeats or reorders records of a partition.
+//! It stands on a [`Cluster`](crate::Cluster) that its owner keeps: `send` takes a record, `step` and `done` move things
+//! on, `delivered` tells what became of records. Idempotence is on by default: no retry repeats or reorders records of
+//! a partition.
 //! Nothing waits in here: where Java's `send` would block, this one says what is lacking.
 
 mod answer;
@@ -23,7 +24,6 @@ pub use delivery::{BatchId, Delivered, Lack, Lost, Placed, Sent, Stir, Unsent};
 pub use settings::{Acks, ProducerSettings};
 
 use crate::call::Ticket;
-use crate::cluster::Cluster;
 use crate::error::{ApiError, ClientError};
 use crate::metadata::Metadata;
 use crate::partitioner::partition_of_key;
@@ -98,6 +98,8 @@ type Place = (usize, usize);
 struct Topics {
     list: Vec<Topic>,
     by_name: BTreeMap<Arc<str>, usize>,
+    /// Topics whose metadata is still to be asked for.
+    unwatched: BTreeSet<usize>,
     /// Topic and partition of every queue with something in it.
     busy: BTreeSet<Place>,
 }
@@ -179,17 +181,17 @@ impl Producer {
     /// Takes a record.
     ///
     /// # Errors
-    /// [`Unsent::Later`] until metadata or memory is there (metadata is asked for, and what waits is sent); otherwise the
-    /// record is one that no broker would take, or the producer has come to its end.
-    pub fn send(&mut self, now: Now, cluster: &mut Cluster, record: &NewRecord<'_>) -> Result<Sent, Unsent> {
+    /// [`Unsent::Later`] until metadata or memory is there (the next `step` asks for metadata and sends what waits);
+    /// otherwise the record is one that no broker would take, or the producer has come to its end.
+    pub fn send(&mut self, now: Now, metadata: &Metadata, record: &NewRecord<'_>) -> Result<Sent, Unsent> {
         match &self.state {
             State::Open => {}
             State::Closing => return Err(Unsent::Never(ClientError::Closed)),
             State::Failed(error) => return Err(Unsent::Never(error.clone())),
         }
         let place = self.topics.place(record.topic, &self.settings);
-        if !self.topics.list[place].is_known(cluster.metadata())? {
-            cluster.watch(now, record.topic);
+        if !self.topics.list[place].is_known(metadata)? {
+            self.topics.unwatched.insert(place);
             return Err(Unsent::Later(Lack::Metadata));
         }
         let parts = RecordParts {
@@ -203,7 +205,7 @@ impl Producer {
             self.memory.short = true;
             return Err(Unsent::Later(Lack::Memory));
         }
-        let partition = self.partition(place, record, cluster.metadata())?;
+        let partition = self.partition(place, record, metadata)?;
         Ok(self.append(now, (place, partition), &parts, size, record.partition.is_none()))
     }
 
@@ -226,6 +228,12 @@ impl Producer {
             self.state = State::Closing;
         }
         self.flush();
+    }
+
+    /// Whether it takes no records any more.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        !matches!(self.state, State::Open)
     }
 
     /// Whether no record waits or is under way.

@@ -38,6 +38,9 @@ impl Producer {
         if matches!(self.state, State::Failed(_)) {
             return;
         }
+        for place in std::mem::take(&mut self.topics.unwatched) {
+            cluster.watch(now, &self.topics.list[place].name);
+        }
         self.expire(now);
         self.identify(now, cluster);
         let due = self.due(now, cluster.metadata());

@@ -53,7 +53,7 @@ impl Bench {
     }
 
     fn send(&mut self, record: &NewRecord<'_>) -> Result<Sent, Unsent> {
-        self.producer.send(self.world.now, &mut self.world.cluster, record)
+        self.producer.send(self.world.now, self.world.cluster.metadata(), record)
     }
 
     /// Sends a value, after metadata has come.

@@ -17,6 +17,7 @@ use ottla_protocol::records::metadata::{
 use ottla_protocol::time::Now;
 use ottla_protocol::{NodeId, Offset, Refusal, Uuid};
 
+use crate::command::Registrant;
 use crate::heartbeats::{Heartbeats, Standing};
 use crate::partitions::updates::{self, Shutdown};
 use crate::refused::{outcome, refused};
@@ -30,6 +31,7 @@ pub(crate) struct Registrar<'a> {
     /// The epoch of a new registration: the offset that is written next.
     pub next_offset: Offset,
     pub now: Now,
+    pub registrant: Registrant,
 }
 
 impl Registrar<'_> {
@@ -54,7 +56,8 @@ impl Registrar<'_> {
         let same = existing.is_some_and(|existing| existing.incarnation == request.incarnation_id);
         if let Some(existing) = existing.filter(|_| !same) {
             let alive = heartbeats.is_alive(id, existing.epoch, self.now);
-            if alive && !existing.in_controlled_shutdown {
+            let elsewhere = self.registrant == Registrant::Elsewhere;
+            if alive && elsewhere && !existing.in_controlled_shutdown {
                 return Err(refused(
                     Refusal::DuplicateBrokerRegistration,
                     "Another broker is registered with that broker id. If the broker was recently restarted this \

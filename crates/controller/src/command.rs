@@ -45,6 +45,15 @@ pub enum Origin {
     Direct,
 }
 
+/// Who registers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Registrant {
+    /// A broker somewhere. Its id may still be in use by an earlier start of it, until that one's session is over.
+    Elsewhere,
+    /// The broker in the controller's own process: an earlier start of it has died with its process.
+    SameProcess,
+}
+
 /// What can be asked. Who may ask is settled before.
 #[derive(Clone, Debug, PartialEq)]
 #[expect(missing_docs, reason = "one variant for each request of Kafka's")]
@@ -52,6 +61,7 @@ pub enum Command {
     RegisterBroker {
         request: BrokerRegistrationRequest,
         version: i16,
+        registrant: Registrant,
     },
     Heartbeat(BrokerHeartbeatRequest),
     UnregisterBroker(UnregisterBrokerRequest),

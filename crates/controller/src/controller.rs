@@ -14,7 +14,7 @@ use ottla_protocol::time::{Deadline, Now};
 use ottla_protocol::{NodeId, Offset};
 
 use crate::brokers::{Registrar, fence, heartbeat, register_controller, unregister};
-use crate::command::{Atomicity, Command, Decision, Reply};
+use crate::command::{Atomicity, Command, Decision, Registrant, Reply};
 use crate::features::Updater;
 use crate::heartbeats::Heartbeats;
 use crate::partitions::election::Round;
@@ -228,8 +228,8 @@ impl Controller {
     ) -> (Atomicity, Reply) {
         use Atomicity::{Atomic, Divisible};
         match command {
-            Command::RegisterBroker { request, version } => {
-                let answer = self.register(now, view, (active, &request, version), records);
+            Command::RegisterBroker { request, version, registrant } => {
+                let answer = self.register(now, view, (active, &request, version, registrant), records);
                 (Divisible, Reply::RegisterBroker(answer))
             }
             Command::Heartbeat(request) => {
@@ -277,7 +277,7 @@ impl Controller {
         &self,
         now: Now,
         view: &View,
-        (active, request, version): (&mut Active, &BrokerRegistrationRequest, i16),
+        (active, request, version, registrant): (&mut Active, &BrokerRegistrationRequest, i16, Registrant),
         records: &mut Vec<MetadataRecord>,
     ) -> BrokerRegistrationResponse {
         let registrar = Registrar {
@@ -285,6 +285,7 @@ impl Controller {
             kraft_version: self.kraft_version,
             next_offset: active.next_offset,
             now,
+            registrant,
         };
         match registrar.register(view, &mut active.heartbeats, (request, version), records) {
             Ok(broker_epoch) => BrokerRegistrationResponse { broker_epoch, ..Default::default() },

@@ -17,5 +17,5 @@ mod random;
 mod refused;
 mod view;
 
-pub use command::{Atomicity, Command, Decision, Describable, Origin, Reply};
+pub use command::{Atomicity, Command, Decision, Describable, Origin, Registrant, Reply};
 pub use controller::{Controller, ControllerConfig};

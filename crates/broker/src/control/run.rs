@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use ottla_controller::{Atomicity, Command as Decide, Controller, Decision, Reply as Decided};
+use ottla_controller::{Atomicity, Command as Decide, Controller, Decision, Registrant, Reply as Decided};
 use ottla_partition::Ticket;
 use ottla_protocol::messages::{AllocateProducerIdsRequest, BrokerHeartbeatResponse};
 use ottla_protocol::records::metadata::MetadataRecord;
@@ -287,7 +287,8 @@ impl Control {
             any = true;
             let command = match due {
                 Due::Register(request) => {
-                    Decide::RegisterBroker { request: *request, version: REGISTRATION_VERSION }
+                    let registrant = Registrant::SameProcess;
+                    Decide::RegisterBroker { request: *request, version: REGISTRATION_VERSION, registrant }
                 }
                 Due::Heartbeat(request) => Decide::Heartbeat(request),
             };

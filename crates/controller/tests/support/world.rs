@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use ottla_controller::{Command, Controller, ControllerConfig, Decision, Describable, Origin, Reply};
+use ottla_controller::{
+    Command, Controller, ControllerConfig, Decision, Describable, Origin, Registrant, Reply,
+};
 use ottla_metadata::config::Settings;
 use ottla_metadata::features::SUPPORTED;
 use ottla_metadata::{Image, ResourceKind};
@@ -254,7 +256,7 @@ impl World {
             previous_broker_epoch: words.named("previous", -1),
             ..Default::default()
         };
-        Command::RegisterBroker { request, version: 4 }
+        Command::RegisterBroker { request, version: 4, registrant: Registrant::Elsewhere }
     }
 
     fn beat(&self, words: &Words<'_>) -> Command {

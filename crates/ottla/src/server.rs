@@ -160,8 +160,11 @@ impl Wishes {
 
     async fn next(&mut self) -> &'static str {
         poll_fn(|cx| {
-            let come = self.signals.iter_mut().find(|(_, signal)| signal.poll_recv(cx).is_ready());
-            come.map_or(Poll::Pending, |(name, _)| Poll::Ready(*name))
+            let come = self
+                .signals
+                .iter_mut()
+                .find_map(|(name, signal)| signal.poll_recv(cx).is_ready().then_some(*name));
+            come.map_or(Poll::Pending, Poll::Ready)
         })
         .await
     }

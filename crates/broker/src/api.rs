@@ -4,6 +4,7 @@
 //! dispatcher and `docs/compatibility.md` come from here.
 
 mod alter_configs;
+mod alter_partition_reassignments;
 mod api_versions;
 mod compatibility;
 mod create_partitions;
@@ -14,17 +15,22 @@ mod describe_cluster;
 mod describe_configs;
 mod describe_quorum;
 mod describe_topic_partitions;
+mod elect_leaders;
 mod fetch;
 mod find_coordinator;
 mod forward;
 mod init_producer_id;
 mod leader_hint;
+mod list_config_resources;
 mod list_offsets;
+mod list_partition_reassignments;
 mod metadata;
 mod offset_for_leader_epoch;
 mod produce;
 mod scatter;
 mod table;
+mod unregister_broker;
+mod update_features;
 
 pub use compatibility::page as compatibility_page;
 pub use table::{Access, Listeners, Row, row, rows};

@@ -41,7 +41,7 @@ pub fn change(
     };
     let deadline = Some(context.now.after_ms(TIMEOUT_MS));
     let command = Command::IncrementalAlterConfigs { request, origin: Origin::Forwarded };
-    forward::ask(command, deadline, pick, Box::new(refuse))
+    forward::ask(command, deadline, pick, refuse)
 }
 
 /// Replaces everything that was set on a resource.
@@ -67,5 +67,5 @@ pub fn replace(request: AlterConfigsRequest, context: &mut Context<'_>) -> Answe
     };
     let deadline = Some(context.now.after_ms(TIMEOUT_MS));
     let command = Command::AlterConfigs { request, origin: Origin::Forwarded };
-    forward::ask(command, deadline, pick, Box::new(refuse))
+    forward::ask(command, deadline, pick, refuse)
 }

@@ -30,5 +30,5 @@ pub fn answer(
         Reply::CreatePartitions(response) => Some(response),
         _ => None,
     };
-    forward::ask(Command::CreatePartitions(request), deadline, pick, Box::new(refuse))
+    forward::ask(Command::CreatePartitions(request), deadline, pick, refuse)
 }

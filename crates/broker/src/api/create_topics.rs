@@ -27,5 +27,5 @@ pub fn answer(request: CreateTopicsRequest, context: &mut Context<'_>) -> Answer
         _ => None,
     };
     let command = Command::CreateTopics { request, describable: Describable::All };
-    forward::ask(command, deadline, pick, Box::new(refuse))
+    forward::ask(command, deadline, pick, refuse)
 }

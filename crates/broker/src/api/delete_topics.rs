@@ -31,7 +31,7 @@ pub fn answer(mut request: DeleteTopicsRequest, context: &mut Context<'_>) -> An
         _ => None,
     };
     let command = Command::DeleteTopics { request, version: context.version };
-    forward::ask(command, deadline, pick, Box::new(|refusal| refused(topics, refusal)))
+    forward::ask(command, deadline, pick, move |refusal| refused(topics, refusal))
 }
 
 fn refused(topics: Vec<DeleteTopicState>, refusal: Refusal) -> DeleteTopicsResponse {

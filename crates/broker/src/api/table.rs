@@ -4,9 +4,11 @@ use ottla_protocol::codec::{DecodeError, Reader};
 use ottla_protocol::{ApiKey, Message as _};
 
 use super::{
-    alter_configs, api_versions, create_partitions, create_topics, delete_records, delete_topics,
-    describe_cluster, describe_configs, describe_quorum, describe_topic_partitions, fetch, find_coordinator,
-    init_producer_id, list_offsets, metadata, offset_for_leader_epoch, produce,
+    alter_configs, alter_partition_reassignments, api_versions, create_partitions, create_topics,
+    delete_records, delete_topics, describe_cluster, describe_configs, describe_quorum,
+    describe_topic_partitions, elect_leaders, fetch, find_coordinator, init_producer_id,
+    list_config_resources, list_offsets, list_partition_reassignments, metadata, offset_for_leader_epoch,
+    produce, unregister_broker, update_features,
 };
 use crate::answer::{Answer, Encodable};
 use crate::context::Context;
@@ -106,8 +108,14 @@ static ROWS: &[Row] = &[
     Row { key: ApiKey::DescribeConfigs, min: 0, max: 4, listeners: Both, access: Resources, serve: serve!(DescribeConfigsRequest, describe_configs::answer) },
     Row { key: ApiKey::AlterConfigs, min: 0, max: 2, listeners: Both, access: Resources, serve: serve!(AlterConfigsRequest, alter_configs::replace) },
     Row { key: ApiKey::CreatePartitions, min: 0, max: 3, listeners: Both, access: Resources, serve: serve!(CreatePartitionsRequest, create_partitions::answer) },
+    Row { key: ApiKey::ElectLeaders, min: 0, max: 2, listeners: Both, access: Cluster("ALTER"), serve: serve!(ElectLeadersRequest, elect_leaders::answer) },
     Row { key: ApiKey::IncrementalAlterConfigs, min: 0, max: 1, listeners: Both, access: Resources, serve: serve!(IncrementalAlterConfigsRequest, alter_configs::change) },
+    Row { key: ApiKey::AlterPartitionReassignments, min: 0, max: 1, listeners: Both, access: Cluster("ALTER"), serve: serve!(AlterPartitionReassignmentsRequest, alter_partition_reassignments::answer) },
+    Row { key: ApiKey::ListPartitionReassignments, min: 0, max: 0, listeners: Both, access: Cluster("DESCRIBE"), serve: serve!(ListPartitionReassignmentsRequest, list_partition_reassignments::answer) },
     Row { key: ApiKey::DescribeQuorum, min: 0, max: 2, listeners: Both, access: Cluster("DESCRIBE"), serve: serve!(DescribeQuorumRequest, describe_quorum::answer) },
+    Row { key: ApiKey::UpdateFeatures, min: 0, max: 2, listeners: Both, access: Cluster("ALTER"), serve: serve!(UpdateFeaturesRequest, update_features::answer) },
     Row { key: ApiKey::DescribeCluster, min: 0, max: 2, listeners: Both, access: Cluster("DESCRIBE"), serve: serve!(DescribeClusterRequest, describe_cluster::answer) },
+    Row { key: ApiKey::UnregisterBroker, min: 0, max: 0, listeners: Both, access: Cluster("ALTER"), serve: serve!(UnregisterBrokerRequest, unregister_broker::answer) },
+    Row { key: ApiKey::ListConfigResources, min: 0, max: 1, listeners: Broker, access: Cluster("DESCRIBE_CONFIGS"), serve: serve!(ListConfigResourcesRequest, list_config_resources::answer) },
     Row { key: ApiKey::DescribeTopicPartitions, min: 0, max: 0, listeners: Broker, access: Resources, serve: serve!(DescribeTopicPartitionsRequest, describe_topic_partitions::answer) },
 ];

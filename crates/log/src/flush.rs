@@ -145,7 +145,7 @@ impl Log {
         active.finish(&self.place)?;
         active.keep_indexes();
         self.producers.skip_to(self.end);
-        self.snapshots.take(&self.place, &self.producers)?;
+        self.snapshots.take_now(&self.place, &self.producers)?;
         let Some(mut pending) = self.collect(Role::Sealed)? else { return Ok(self.end) };
         if self.snapshots.contains(self.end) {
             pending.files.push(self.place.open(self.end, SNAPSHOT)?);

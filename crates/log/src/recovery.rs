@@ -136,8 +136,10 @@ impl Opening {
             Stop::Clean => end,
             Stop::Unclean => self.hint.recovery_point.min(end),
         };
+        let mut durable = Durable::new(recovery_point, self.hint.stop);
+        durable.folder_unsynced |= self.recovered != Recovered::default();
         Ok(Log {
-            durable: Durable::new(recovery_point, self.hint.stop),
+            durable,
             place: self.place,
             config: self.config,
             segments: self.segments,
@@ -183,7 +185,9 @@ impl Opening {
     /// Reads every segment that may not be flushed. The end offset is the answer.
     fn distrust(&mut self, folder: &Folder) -> Result<Offset, DiskError> {
         let bases = &folder.segments;
-        let flushed = bases.partition_point(|base| *base <= self.hint.recovery_point).saturating_sub(1);
+        // A segment that ends just at the recovery point may have been sealed since: then its indexes, and the length
+        // it was trimmed to, are not on the disk for good.
+        let flushed = bases.partition_point(|base| *base < self.hint.recovery_point).saturating_sub(1);
         for base in &bases[..flushed] {
             let size = self.size_of(*base)?;
             let segment = match Segment::open(&self.place, *base, size, &self.config, self.wall_ms) {
@@ -213,8 +217,8 @@ impl Opening {
             let (segment, found) = self.recover(*base, &mut producers, Some(&mut runs))?;
             self.segments.push(segment);
             end = found.end.max(*base);
-            if found.cut > 0 {
-                self.recovered.lost_flushed |= end < self.hint.recovery_point;
+            // Room that was reserved and not trimmed is no loss: then the next segment follows all the same.
+            if found.cut > 0 && bases.get(i + 1) != Some(&end) {
                 self.remove_behind(&bases[i + 1..])?;
                 break;
             }
@@ -345,7 +349,7 @@ impl Opening {
         if self.segments.is_empty() || end < start {
             let bases: Vec<Offset> = self.segments.drain(..).map(|segment| segment.base()).collect();
             self.remove_behind(&bases)?;
-            self.snapshots.remove(&self.place, |_| true)?;
+            self.snapshots.start_over(&self.place, start)?;
             self.epochs.clear();
             self.segments.push(Segment::create(&self.place, start, &self.config, self.wall_ms)?);
             return Ok(start);

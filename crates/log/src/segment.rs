@@ -443,6 +443,7 @@ impl Segment {
         if self.reserved > self.size {
             self.file(place)?.truncate(u64::from(self.size))?;
             self.reserved = self.size;
+            self.unsynced.batches = true;
         }
         Ok(())
     }

@@ -33,23 +33,38 @@ impl Snapshots {
         self.offsets.binary_search(&offset).is_ok()
     }
 
-    /// Writes the producers down at their end offset, unless there is a snapshot there or later. Without room there is
-    /// none: then a start has to read more of the log.
+    /// As [`take_now`](Self::take_now), but without room there is none: then a start has to read more of the log.
     pub fn take(&mut self, place: &Place, producers: &Producers) -> Result<(), DiskError> {
-        let offset = producers.end_offset();
-        if self.latest().unwrap_or(self.floor) >= offset {
-            return Ok(());
-        }
-        match snapshot::write(place, producers) {
+        match self.take_now(place, producers) {
             Err(error) if error.is_full() => {
-                place.disk.remove(&place.path(offset, SNAPSHOT))?;
+                place.disk.remove(&place.path(producers.end_offset(), SNAPSHOT))?;
+                Ok(())
             }
-            result => {
-                result?;
-                self.offsets.push(offset);
-            }
+            result => result,
+        }
+    }
+
+    /// Writes the producers down at their end offset, unless there is a snapshot there or later.
+    pub fn take_now(&mut self, place: &Place, producers: &Producers) -> Result<(), DiskError> {
+        let offset = producers.end_offset();
+        if self.latest().unwrap_or(self.floor) < offset {
+            snapshot::write(place, producers)?;
+            self.offsets.push(offset);
         }
         Ok(())
+    }
+
+    /// The log begins anew at `offset`, and nothing is known there.
+    pub fn start_over(&mut self, place: &Place, offset: Offset) -> Result<(), DiskError> {
+        self.remove(place, |_| true)?;
+        self.floor = offset;
+        Ok(())
+    }
+
+    /// The log ends at `end` from now on.
+    pub fn cut_to(&mut self, place: &Place, end: Offset) -> Result<(), DiskError> {
+        self.floor = self.floor.min(end);
+        self.remove(place, |offset| offset > end)
     }
 
     /// The producers of the latest right snapshot at or before `offset`; wrong ones are removed. Without one nothing

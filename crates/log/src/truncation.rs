@@ -1,7 +1,8 @@
 //! Cutting the end off a log, and starting it over.
 //!
-//! The recovery point goes back with the end. Its checkpoint must be written before the log has grown beyond the old
-//! one, or a crash would find bytes believed that were never synced.
+//! Both are on the disk for good when they return: otherwise a power loss could bring old segments back behind new
+//! batches. The recovery point goes back with the end; its checkpoint must be written before more is appended, or a
+//! crash would find bytes believed that were never synced.
 
 use std::path::PathBuf;
 
@@ -53,8 +54,12 @@ impl Log {
             end = segment.base();
             self.remove_segment(segment)?;
         }
+        // They must be gone for good before the one below gets shorter, or a crash could leave a hole.
+        self.place.disk.sync_dir(&self.place.dir)?;
+        self.durable.folder_unsynced = true;
         let last = self.segments.last_mut().expect("there is always an active segment");
         self.end = last.truncate_to(&self.place, offset, end, now.wall_ms)?;
+        last.file(&self.place)?.sync()?;
         self.start = self.start.min(self.end);
         self.durable.recovery_point = self.durable.recovery_point.min(self.end);
         self.epochs.truncate_from_end(self.end);
@@ -69,8 +74,9 @@ impl Log {
                 return Err(error);
             }
         }
-        self.snapshots.remove(&self.place, |_| true)?;
+        self.snapshots.start_over(&self.place, offset)?;
         self.segments.push(Segment::create(&self.place, offset, &self.config, now.wall_ms)?);
+        self.place.disk.sync_dir(&self.place.dir)?;
         self.start = offset;
         self.end = offset;
         self.durable.recovery_point = self.durable.recovery_point.min(offset);
@@ -91,7 +97,7 @@ impl Log {
     /// What is known of producers at the new end.
     fn reload_producers(&mut self, now: Now) -> Result<(), DiskError> {
         let end = self.end;
-        self.snapshots.remove(&self.place, |offset| offset > end)?;
+        self.snapshots.cut_to(&self.place, end)?;
         if self.producers.is_empty() {
             self.producers = Producers::empty_at(end);
             return Ok(());

@@ -7,13 +7,16 @@
 //! The same seed gives the same faults.
 #![expect(clippy::disallowed_types, reason = "many machines share one made-up disk, as they do the real one")]
 
-use std::collections::{BTreeMap, BTreeSet};
+mod tree;
+
+use std::collections::BTreeSet;
 use std::io::{self, IoSlice};
 use std::os::fd::BorrowedFd;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::{Disk, DiskError, DiskFile, DiskLock, Entry, EntryKind, Space, Stat};
+use super::{Disk, DiskError, DiskFile, DiskLock, Entry, Space, Stat};
+use tree::{Content, Folder, Loss, Node, Random, parts};
 
 /// A made-up disk. A clone is the same disk.
 #[derive(Clone, Debug, Default)]
@@ -59,8 +62,6 @@ pub struct Injected {
     pub flipped_bits: u64,
 }
 
-const SECTOR: usize = 512;
-
 #[derive(Debug, Default)]
 struct State {
     root: Folder,
@@ -83,45 +84,6 @@ struct Faults {
     capacity: Option<u64>,
 }
 
-#[derive(Clone, Debug)]
-enum Node {
-    File(Arc<Mutex<Content>>),
-    Dir(Folder),
-}
-
-/// A folder; a clone is the same folder.
-#[derive(Clone, Debug, Default)]
-struct Folder(Arc<Mutex<Names>>);
-
-#[derive(Debug, Default)]
-struct Names {
-    entries: BTreeMap<String, Node>,
-    /// Names as they would be after a power loss.
-    durable: BTreeMap<String, Node>,
-    unsynced: Vec<Naming>,
-}
-
-/// One change of names, atomic.
-#[derive(Clone, Debug)]
-struct Naming {
-    gone: Option<String>,
-    come: Option<(String, Node)>,
-}
-
-#[derive(Clone, Debug, Default)]
-struct Content {
-    now: Vec<u8>,
-    durable: Vec<u8>,
-    unsynced: Vec<Change>,
-    modified_ms: i64,
-}
-
-#[derive(Clone, Debug)]
-enum Change {
-    Write { at: usize, bytes: Vec<u8> },
-    Length(usize),
-}
-
 impl MemoryDisk {
     /// An empty disk without faults or limits.
     #[must_use]
@@ -134,6 +96,16 @@ impl MemoryDisk {
     pub fn copy(&self) -> Self {
         let state = self.state();
         let state = State { root: state.root.copy(), now_ms: state.now_ms, ..State::default() };
+        Self { shared: Arc::new(Mutex::new(state)) }
+    }
+
+    /// An independent disk in the same state: what is not synced here is not synced there, and faults still to come
+    /// will come there too. To it belong no open files.
+    #[must_use]
+    pub fn fork(&self) -> Self {
+        let state = self.state();
+        let state =
+            State { root: state.root.fork(), locks: BTreeSet::new(), faults: state.faults.clone(), ..*state };
         Self { shared: Arc::new(Mutex::new(state)) }
     }
 
@@ -207,7 +179,7 @@ impl MemoryDisk {
     /// Loses what `crash` loses and starts again, without faults. Files and locks held until now are dead.
     pub fn reboot(&self, crash: Crash) {
         let mut state = self.state();
-        let mut loss = Loss { crash, random: Random(crash.seed()), lost: 0, torn: 0 };
+        let mut loss = Loss::new(crash, crash.seed());
         state.root.lose(&mut loss);
         state.injected.lost_changes += loss.lost;
         state.injected.torn_writes += loss.torn;
@@ -445,7 +417,10 @@ impl DiskFile for MemoryFile {
     fn write_at(&self, parts: &[IoSlice<'_>], position: u64) -> Result<(), DiskError> {
         let mut state = self.disk.state();
         let fate = state.change(self.life).map_err(failed("write", &self.path))?;
-        let mut bytes: Vec<u8> = parts.iter().flat_map(|part| part.iter().copied()).collect();
+        let mut bytes = Vec::with_capacity(parts.iter().map(|part| part.len()).sum());
+        for part in parts {
+            bytes.extend_from_slice(part);
+        }
         let at = usize::try_from(position).unwrap_or(usize::MAX);
         let mut content = lock(&self.content);
         let held = content.now.len();
@@ -511,248 +486,6 @@ impl DiskFile for MemoryFile {
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {
         None
     }
-}
-
-impl Node {
-    fn kind(&self) -> EntryKind {
-        match self {
-            Self::File(_) => EntryKind::File,
-            Self::Dir(_) => EntryKind::Dir,
-        }
-    }
-}
-
-impl Naming {
-    fn apply(self, names: &mut BTreeMap<String, Node>) {
-        if let Some(gone) = &self.gone {
-            names.remove(gone);
-        }
-        if let Some((name, node)) = self.come {
-            names.insert(name, node);
-        }
-    }
-}
-
-impl Folder {
-    fn names(&self) -> MutexGuard<'_, Names> {
-        lock(&self.0)
-    }
-
-    fn dir(&self, path: &Path) -> Result<Self, io::Error> {
-        let mut dir = self.clone();
-        for part in parts(path) {
-            let next = match dir.names().entries.get(part) {
-                Some(Node::Dir(next)) => next.clone(),
-                Some(Node::File(_)) => return Err(io::ErrorKind::NotADirectory.into()),
-                None => return Err(io::ErrorKind::NotFound.into()),
-            };
-            dir = next;
-        }
-        Ok(dir)
-    }
-
-    fn parent<'a>(&self, path: &'a Path) -> Result<(Self, &'a str), io::Error> {
-        let name = parts(path).last().ok_or(io::ErrorKind::InvalidInput)?;
-        Ok((self.dir(path.parent().unwrap_or(Path::new("")))?, name))
-    }
-
-    fn node(&self, path: &Path) -> Result<Node, io::Error> {
-        let (dir, name) = self.parent(path)?;
-        let node = dir.names().entries.get(name).cloned();
-        node.ok_or_else(|| io::ErrorKind::NotFound.into())
-    }
-
-    fn file(&self, path: &Path) -> Result<Arc<Mutex<Content>>, io::Error> {
-        match self.node(path)? {
-            Node::File(content) => Ok(content),
-            Node::Dir(_) => Err(io::ErrorKind::IsADirectory.into()),
-        }
-    }
-
-    fn name(&self, path: &Path, node: Node) -> Result<(), io::Error> {
-        let (dir, name) = self.parent(path)?;
-        dir.names().record(Naming { gone: None, come: Some((name.to_owned(), node)) });
-        Ok(())
-    }
-
-    fn forget(&self, path: &Path) -> Result<Node, io::Error> {
-        let node = self.node(path)?;
-        let (dir, name) = self.parent(path)?;
-        dir.names().record(Naming { gone: Some(name.to_owned()), come: None });
-        Ok(node)
-    }
-
-    fn rename(&self, from: &Path, to: &Path) -> Result<(), io::Error> {
-        if from.parent() != to.parent() {
-            let node = self.forget(from)?;
-            return self.name(to, node);
-        }
-        let node = self.node(from)?;
-        let (dir, name) = self.parent(from)?;
-        let come = parts(to).last().ok_or(io::ErrorKind::InvalidInput)?.to_owned();
-        dir.names().record(Naming { gone: Some(name.to_owned()), come: Some((come, node)) });
-        Ok(())
-    }
-
-    fn bytes(&self) -> u64 {
-        let of = |node: &Node| match node {
-            Node::File(content) => lock(content).now.len() as u64,
-            Node::Dir(dir) => dir.bytes(),
-        };
-        self.names().entries.values().map(of).sum()
-    }
-
-    /// The same content, independent, and all of it on the disk.
-    fn copy(&self) -> Self {
-        let of = |node: &Node| match node {
-            Node::File(content) => {
-                let Content { now, modified_ms, .. } = lock(content).clone();
-                let content = Content { durable: now.clone(), now, unsynced: Vec::new(), modified_ms };
-                Node::File(Arc::new(Mutex::new(content)))
-            }
-            Node::Dir(dir) => Node::Dir(dir.copy()),
-        };
-        let entries: BTreeMap<String, Node> =
-            self.names().entries.iter().map(|(name, node)| (name.clone(), of(node))).collect();
-        Self(Arc::new(Mutex::new(Names { durable: entries.clone(), entries, unsynced: Vec::new() })))
-    }
-
-    fn lose(&self, loss: &mut Loss) {
-        let mut names = self.names();
-        let unsynced = std::mem::take(&mut names.unsynced);
-        let kept = match loss.crash {
-            Crash::Process => unsynced.len(),
-            Crash::Power => 0,
-            Crash::Torn { .. } | Crash::Scattered { .. } => loss.random.below(unsynced.len() + 1),
-        };
-        loss.lost += (unsynced.len() - kept) as u64;
-        for naming in unsynced.into_iter().take(kept) {
-            naming.apply(&mut names.durable);
-        }
-        names.entries = names.durable.clone();
-        for node in names.entries.values() {
-            match node {
-                Node::File(content) => lock(content).lose(loss),
-                Node::Dir(dir) => dir.lose(loss),
-            }
-        }
-    }
-}
-
-impl Names {
-    fn record(&mut self, naming: Naming) {
-        naming.clone().apply(&mut self.entries);
-        self.unsynced.push(naming);
-    }
-}
-
-impl Content {
-    fn write(&mut self, at: usize, bytes: Vec<u8>, now_ms: i64) {
-        self.modified_ms = now_ms;
-        self.record(Change::Write { at, bytes });
-    }
-
-    fn set_length(&mut self, length: usize, now_ms: i64) {
-        self.modified_ms = now_ms;
-        self.record(Change::Length(length));
-    }
-
-    fn record(&mut self, change: Change) {
-        change.apply(&mut self.now);
-        self.unsynced.push(change);
-    }
-
-    fn lose(&mut self, loss: &mut Loss) {
-        let unsynced = std::mem::take(&mut self.unsynced);
-        match loss.crash {
-            Crash::Process => self.durable.clone_from(&self.now),
-            Crash::Power => loss.lost += unsynced.len() as u64,
-            Crash::Torn { .. } => self.keep_some(unsynced, loss),
-            Crash::Scattered { .. } => {
-                for change in unsynced {
-                    loss.scatter(change, &mut self.durable);
-                }
-            }
-        }
-        self.now.clone_from(&self.durable);
-    }
-
-    fn keep_some(&mut self, unsynced: Vec<Change>, loss: &mut Loss) {
-        let kept = loss.random.below(unsynced.len() + 1);
-        loss.lost += (unsynced.len() - kept) as u64;
-        for (i, mut change) in unsynced.into_iter().take(kept).enumerate() {
-            if let (Change::Write { bytes, .. }, true) = (&mut change, i + 1 == kept) {
-                bytes.truncate(loss.random.below(bytes.len() + 1));
-                loss.torn += 1;
-            }
-            change.apply(&mut self.durable);
-        }
-    }
-}
-
-impl Change {
-    fn apply(&self, bytes: &mut Vec<u8>) {
-        match self {
-            Self::Length(length) => bytes.resize(*length, 0),
-            Self::Write { at, bytes: new } => {
-                if bytes.len() < at + new.len() {
-                    bytes.resize(at + new.len(), 0);
-                }
-                bytes[*at..at + new.len()].copy_from_slice(new);
-            }
-        }
-    }
-}
-
-/// A power loss under way.
-struct Loss {
-    crash: Crash,
-    random: Random,
-    lost: u64,
-    torn: u64,
-}
-
-impl Loss {
-    /// Applies the sectors of a write that made it; the length is kept, as a journal keeps it.
-    fn scatter(&mut self, change: Change, durable: &mut Vec<u8>) {
-        let Change::Write { at, bytes } = change else { return change.apply(durable) };
-        let whole = durable.len().max(at + bytes.len());
-        durable.resize(whole, 0);
-        let mut missing = false;
-        for (i, sector) in bytes.chunks(SECTOR).enumerate() {
-            if self.random.below(4) == 0 {
-                missing = true;
-            } else {
-                let at = at + i * SECTOR;
-                durable[at..at + sector.len()].copy_from_slice(sector);
-            }
-        }
-        self.lost += u64::from(missing);
-    }
-}
-
-/// Splitmix64: small, and the same everywhere.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    fn below(&mut self, limit: usize) -> usize {
-        usize::try_from(self.next() % limit as u64).unwrap_or(0)
-    }
-}
-
-fn parts(path: &Path) -> impl Iterator<Item = &str> {
-    path.components().filter_map(|part| match part {
-        Component::Normal(name) => name.to_str(),
-        _ => None,
-    })
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

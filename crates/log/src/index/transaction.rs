@@ -119,6 +119,9 @@ impl TransactionIndex {
         let entries = self.entries(place)?;
         let kept = entries.partition_point(|entry| entry.last_offset < offset) as u32;
         self.waiting.retain(|entry| entry.last_offset < offset);
+        if kept == 0 {
+            return self.reset(place);
+        }
         if kept < self.written {
             place.open(self.base, TRANSACTION_INDEX)?.truncate(u64::from(kept) * ENTRY as u64)?;
             self.written = kept;
@@ -129,11 +132,7 @@ impl TransactionIndex {
     /// Forgets everything, whatever the file was like.
     pub fn reset(&mut self, place: &Place) -> Result<(), DiskError> {
         *self = Self::empty(self.base);
-        match place.open(self.base, TRANSACTION_INDEX) {
-            Ok(file) => file.truncate(0),
-            Err(error) if error.is_missing() => Ok(()),
-            Err(error) => Err(error),
-        }
+        place.disk.remove(&place.path(self.base, TRANSACTION_INDEX)).map(drop)
     }
 
     fn entries(&self, place: &Place) -> Result<Vec<AbortedTransaction>, DiskError> {

@@ -1,7 +1,7 @@
 //! The record at the end of a transaction, as far as the log understands it.
 
 use ottla_protocol::ProducerEpoch;
-use ottla_protocol::batch::BatchHeader;
+use ottla_protocol::batch::{BatchHeader, TimestampType};
 
 use super::ProducerEntry;
 
@@ -52,7 +52,11 @@ impl Marker {
         let mut rest = Rest(body);
         rest.varint()?;
         rest.take(1)?;
-        let timestamp = batch.base_timestamp.checked_add(rest.varint()?)?;
+        let delta = rest.varint()?;
+        let timestamp = match batch.timestamp_type() {
+            TimestampType::CreateTime => batch.base_timestamp.checked_add(delta)?,
+            TimestampType::LogAppendTime => batch.max_timestamp,
+        };
         rest.varint()?;
         let key = rest.sized()?;
         let value = rest.sized()?;

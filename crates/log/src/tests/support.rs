@@ -1,25 +1,29 @@
-//! What the tests share: batches without real records, and a log on a disk in memory.
+//! What the tests share: batches, and a log on a disk in memory.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use bytes::Bytes;
-use ottla_protocol::batch::{Attributes, BatchHeader, Batches, StampedBatch};
+use ottla_protocol::batch::{
+    Attributes, BatchBuilder, BatchFields, Batches, ControlType, RecordParts, StampedBatch, TransactionMarker,
+};
+use ottla_protocol::compression::Codecs;
 use ottla_protocol::{LeaderEpoch, Now, Offset, ProducerEpoch, ProducerId};
 
 use crate::disk::{Disk, MemoryDisk};
-use crate::{Log, LogConfig, OpenHint, ReadLimit};
+use crate::{DiskError, Log, LogConfig, OpenHint, ReadLimit};
 
 pub(super) const DIR: &str = "/data/topic-0";
 
-/// A batch to be made; its records are noise of `body` bytes.
+/// A batch to be made.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Recipe {
     pub base: i64,
     pub records: i32,
     pub epoch: i32,
     pub timestamp: i64,
+    /// Bytes of each record's value.
     pub body: usize,
+    /// Id, epoch, first sequence.
     pub producer: Option<(i64, i16, i32)>,
     pub transactional: bool,
 }
@@ -31,59 +35,49 @@ impl Recipe {
             records: 1,
             epoch: 0,
             timestamp: 1000 + base,
-            body: 40,
+            body: 32,
             producer: None,
             transactional: false,
         }
     }
 
     pub fn batch(self) -> StampedBatch {
-        let noise = (0..self.body).map(|i| (self.base as u8).wrapping_mul(31).wrapping_add(i as u8));
+        let mut builder = BatchBuilder::new();
+        for i in 0..self.records {
+            let value: Vec<u8> = (0..self.body).map(|j| (self.base as u8) ^ (i as u8) ^ (j as u8)).collect();
+            let timestamp = self.timestamp - i64::from(i % 2);
+            let record = RecordParts { timestamp, value: Some(&value), ..RecordParts::default() };
+            builder.append(&record).unwrap();
+        }
         let (id, epoch, sequence) = self.producer.unwrap_or((-1, -1, -1));
         let attributes = Attributes::default();
-        let header = BatchHeader {
+        let fields = BatchFields {
             base_offset: Offset(self.base),
             leader_epoch: LeaderEpoch(self.epoch),
-            attributes: if self.transactional { attributes.transactional() } else { attributes },
-            last_offset_delta: self.records - 1,
-            base_timestamp: self.timestamp,
-            max_timestamp: self.timestamp,
             producer_id: ProducerId(id),
             producer_epoch: ProducerEpoch(epoch),
             base_sequence: sequence,
-            record_count: self.records,
-            ..BatchHeader::default()
+            attributes: if self.transactional { attributes.transactional() } else { attributes },
+            ..BatchFields::default()
         };
-        sealed(header, noise.collect())
+        builder.finish(&fields, &mut Codecs::new())
     }
 }
 
-/// An abort or commit marker of a producer.
-pub(super) fn marker(base: i64, producer: (i64, i16), kind: u8, coordinator_epoch: i32) -> StampedBatch {
-    let mut record = vec![0, 0, 0, 8, 0, 0, 0, kind, 12, 0, 0];
-    record.extend_from_slice(&coordinator_epoch.to_be_bytes());
-    record.push(0);
-    let mut body = vec![(record.len() * 2) as u8];
-    body.append(&mut record);
-    let header = BatchHeader {
-        base_offset: Offset(base),
-        leader_epoch: LeaderEpoch(0),
-        attributes: Attributes::default().transactional().control(),
-        base_timestamp: 1000 + base,
-        max_timestamp: 1000 + base,
+/// The end of a producer's transaction.
+pub(super) fn marker(
+    at: (i64, i32),
+    producer: (i64, i16),
+    end: ControlType,
+    coordinator: i32,
+) -> StampedBatch {
+    let marker = TransactionMarker {
         producer_id: ProducerId(producer.0),
         producer_epoch: ProducerEpoch(producer.1),
-        record_count: 1,
-        ..BatchHeader::default()
+        end,
+        coordinator_epoch: coordinator,
     };
-    sealed(header, body)
-}
-
-fn sealed(header: BatchHeader, body: Vec<u8>) -> StampedBatch {
-    let body = Bytes::from(body);
-    let mut header = StampedBatch::new(header, body.clone()).header();
-    header.crc = header.checksum(&body);
-    StampedBatch::new(header, body)
+    marker.batch(1000 + at.0).at(Offset(at.0), LeaderEpoch(at.1))
 }
 
 /// A disk with a log directory on it.
@@ -98,11 +92,20 @@ pub(super) fn now() -> Now {
     Now { monotonic_us: 0, wall_ms: 1_000_000 }
 }
 
-pub(super) fn open(disk: &MemoryDisk, config: LogConfig, hint: OpenHint) -> Log {
-    Log::open(Arc::new(disk.clone()), PathBuf::from(DIR), config, hint, now()).unwrap()
+pub(super) fn try_open(disk: &MemoryDisk, config: LogConfig, hint: OpenHint) -> Result<Log, DiskError> {
+    Log::open(Arc::new(disk.clone()), PathBuf::from(DIR), config, hint, now())
 }
 
-/// Every batch of the log, read through slices.
+pub(super) fn open(disk: &MemoryDisk, config: LogConfig, hint: OpenHint) -> Log {
+    try_open(disk, config, hint).unwrap()
+}
+
+/// A log with small segments and dense indexes, in which much happens.
+pub(super) fn small() -> LogConfig {
+    LogConfig { segment_bytes: 700, index_interval_bytes: 150, ..LogConfig::default() }
+}
+
+/// Every batch of the log from its start on, read through slices.
 pub(super) fn contents(log: &mut Log) -> Vec<u8> {
     let mut all = Vec::new();
     let mut from = log.start_offset();
@@ -115,6 +118,32 @@ pub(super) fn contents(log: &mut Log) -> Vec<u8> {
     all
 }
 
+/// The batches as they would lie one behind the other.
+pub(super) fn joined<'a>(batches: impl IntoIterator<Item = &'a StampedBatch>) -> Vec<u8> {
+    batches.into_iter().flat_map(|batch| batch.to_bytes()).collect()
+}
+
 pub(super) fn bases(bytes: &[u8]) -> Vec<i64> {
     Batches::new(bytes).map(|batch| batch.unwrap().header.base_offset.0).collect()
+}
+
+/// The path of one of the log's files.
+pub(super) fn path(name: &str) -> PathBuf {
+    Path::new(DIR).join(name)
+}
+
+/// The names of the log's files.
+pub(super) fn names(disk: &MemoryDisk) -> Vec<String> {
+    disk.list(DIR.as_ref()).unwrap().into_iter().map(|entry| entry.name).collect()
+}
+
+/// Numbers that look random and are always the same.
+#[derive(Clone, Debug)]
+pub(super) struct Dice(pub u64);
+
+impl Dice {
+    pub fn roll(&mut self, sides: u64) -> u64 {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % sides
+    }
 }

@@ -17,8 +17,8 @@ pub enum Mutant {
     DivergenceUnchecked,
     /// A follower fetches on before what it fetched is on the disk (KAFKA-13884).
     FollowerDoesNotFlush,
-    /// A leader that restarts leads on in the same epoch (KAFKA-10527).
-    RestartedLeaderGoesOn,
+    /// A leader counts itself before what it appended is on the disk (KAFKA-10533).
+    LeaderDoesNotFlush,
 }
 
 impl Mutant {
@@ -31,6 +31,6 @@ impl Mutant {
         Self::TruncationIgnored,
         Self::DivergenceUnchecked,
         Self::FollowerDoesNotFlush,
-        Self::RestartedLeaderGoesOn,
+        Self::LeaderDoesNotFlush,
     ];
 }

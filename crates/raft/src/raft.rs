@@ -21,7 +21,6 @@ use crate::links::Links;
 use crate::message::{OffsetAndEpoch, SnapshotId};
 use crate::mutant::Mutant;
 use crate::output::{AppendError, CommittedBatch, Fatal, Input, LeaderAndEpoch, Output};
-use crate::quorum::Votes;
 use crate::random::Random;
 use crate::replication::Parked;
 use crate::role::{Candidate, Follower, Resigned, Role, Unattached};
@@ -150,7 +149,7 @@ impl Raft {
         if self.dead {
             return self.last_words.as_ref().map(|_| Deadline(0));
         }
-        if self.journal.is_dirty() || self.has_undelivered() {
+        if self.must_flush() || self.has_undelivered() {
             return Some(Deadline(0));
         }
         let parked = self.parked.iter().map(|parked| parked.until).min();
@@ -307,7 +306,7 @@ impl Raft {
 
     fn take(&mut self, now: Now, input: Input, out: &mut Vec<Output>) -> Result<(), Fatal> {
         // What the leader appended goes to the disk before anything else is said.
-        self.journal.flush_if_dirty()?;
+        self.flush()?;
         match input {
             Input::Tick => Ok(()),
             Input::Request { ticket, request } => self.on_request(now, ticket, request, out),
@@ -344,11 +343,25 @@ impl Raft {
                 self.election.epoch
             );
         }
-        self.journal.flush_if_dirty()?;
+        self.flush()?;
         self.advance_high_watermark();
         self.send(now, out);
         self.answer_parked(now, out)?;
         self.deliver(out)
+    }
+
+    /// A leader flushes before anything it appended can count; followers do so where they append.
+    fn flush(&mut self) -> Result<(), Fatal> {
+        if self.must_flush() {
+            self.journal.flush_if_dirty()?;
+        }
+        Ok(())
+    }
+
+    fn must_flush(&self) -> bool {
+        matches!(self.role, Role::Leader(_))
+            && self.journal.is_dirty()
+            && !self.config.has(Mutant::LeaderDoesNotFlush)
     }
 
     /// The role that the files of a former life call for.
@@ -363,12 +376,6 @@ impl Raft {
             self.election = ElectionState { epoch: log_epoch, leader: None, voted: None };
             unattached
         } else if stored.leader == Some(me.id) {
-            if self.config.has(Mutant::RestartedLeaderGoesOn) {
-                self.election.leader = None;
-                let mut votes = Votes::among(self.voters().ids());
-                self.voters().ids().for_each(|id| votes.grant(id));
-                return self.role = Role::Candidate(Candidate { election: timeout, votes });
-            }
             let unacknowledged = self.other_voters().collect();
             Role::Resigned(Resigned { election: Some(timeout), unacknowledged, successors: Vec::new() })
         } else if stored.voted.is_some_and(|voted| voted.means(me))

@@ -133,7 +133,11 @@ impl Raft {
         if self.config.has(Mutant::HighWatermarkIgnoresEpochStart) {
             epoch_start = Offset(-1);
         }
-        let ends = leader.ends(self.config.me.id, self.journal.flushed(), self.voters());
+        let own_end = match self.config.has(Mutant::LeaderDoesNotFlush) {
+            true => self.journal.end().offset,
+            false => self.journal.flushed(),
+        };
+        let ends = leader.ends(self.config.me.id, own_end, self.voters());
         if let Some(reached) = quorum::high_watermark(&ends, epoch_start) {
             self.raise_high_watermark(reached);
         }
@@ -222,8 +226,11 @@ impl Raft {
         }
         let stale = matches!(refusal, Some(Refusal::FencedLeaderEpoch | Refusal::NotLeaderOrFollower));
         if *epoch > self.election.epoch || stale {
+            let before = (self.election.epoch, self.election.leader);
             self.adopt(now, *epoch, *leader, endpoints)?;
-            return Ok(Some(Next::Free));
+            // Who has nothing new to say is not asked again at once.
+            let learnt = before != (self.election.epoch, self.election.leader);
+            return Ok(Some(if learnt { Next::Free } else { Next::Rest }));
         }
         if leader.is_some() && self.election.leader.is_none() {
             self.adopt(now, *epoch, *leader, endpoints)?;

@@ -1,0 +1,60 @@
+//! Runs seeds: `sim [--from N] [--seeds N] [--seconds N] [--trace]`. A seed that fails is printed, and ends the run.
+
+use std::process::ExitCode;
+
+use ottla_sim::{Figures, Trace, World};
+
+/// What was asked for.
+struct Options {
+    from: u64,
+    seeds: u64,
+    bad_ms: u64,
+    trace: bool,
+}
+
+fn main() -> ExitCode {
+    let options = match parse(std::env::args().skip(1)) {
+        Ok(options) => options,
+        Err(what) => {
+            eprintln!("{what}\nusage: sim [--from SEED] [--seeds COUNT] [--seconds BAD_TIME] [--trace]");
+            return ExitCode::from(2);
+        }
+    };
+    let mut figures = Figures::default();
+    for seed in options.from..options.from.saturating_add(options.seeds) {
+        let trace = if options.trace { Trace::with_text() } else { Trace::new() };
+        let mut world = World::new(seed, 3, None, trace);
+        let outcome = world.run(options.bad_ms);
+        figures.add(&world.figures);
+        if let Some(text) = world.trace.text() {
+            print!("{text}");
+        }
+        if let Err(violation) = outcome {
+            println!(
+                "seed {seed}: {violation}\nfaults: {:?}\nagain: sim --from {seed} --seeds 1 --trace",
+                world.faults
+            );
+            return ExitCode::FAILURE;
+        }
+    }
+    println!("{} seeds held: {figures:?}", options.seeds);
+    ExitCode::SUCCESS
+}
+
+fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String> {
+    let mut options = Options { from: 1, seeds: 100, bad_ms: 20_000, trace: false };
+    while let Some(argument) = arguments.next() {
+        let mut number = || -> Result<u64, String> {
+            let value = arguments.next().ok_or_else(|| format!("{argument} wants a number"))?;
+            value.parse().map_err(|_| format!("{argument} wants a number, not {value}"))
+        };
+        match argument.as_str() {
+            "--from" => options.from = number()?,
+            "--seeds" => options.seeds = number()?,
+            "--seconds" => options.bad_ms = number()?.saturating_mul(1_000),
+            "--trace" => options.trace = true,
+            other => return Err(format!("{other} is not known")),
+        }
+    }
+    Ok(options)
+}

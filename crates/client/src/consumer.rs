@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use ottla_protocol::Now;
-use ottla_protocol::batch::Record;
+use ottla_protocol::batch::{Record, TimestampType};
 use ottla_protocol::compression::Codecs;
 use ottla_protocol::time::Deadline;
 
@@ -73,6 +73,8 @@ pub struct Polled {
     pub partition: TopicPartition,
     /// At least one record.
     pub records: Vec<Record>,
+    /// Whose time these records carry.
+    pub stamped_by: TimestampType,
 }
 
 /// What a reader must be told about a partition, or about the whole.
@@ -278,15 +280,15 @@ impl Consumer {
             let assigned = self.partitions.get(&partition);
             if assigned.is_some_and(|assigned| !assigned.buffered.is_empty()) {
                 match taken {
-                    Ok(ref records) if records.len() == room => self.ready.push_front(partition.clone()),
+                    Ok((ref records, _)) if records.len() == room => self.ready.push_front(partition.clone()),
                     _ => self.ready.push_back(partition.clone()),
                 }
             }
             match taken {
-                Ok(records) if records.is_empty() => {}
-                Ok(records) => {
+                Ok((records, _)) if records.is_empty() => {}
+                Ok((records, stamped_by)) => {
                     room -= records.len();
-                    polled.push(Polled { partition, records });
+                    polled.push(Polled { partition, records, stamped_by });
                 }
                 Err(error) => self.errors.push_back(error),
             }
@@ -314,17 +316,27 @@ impl Consumer {
         self.wake
     }
 
-    /// Up to `room` records of one partition.
-    fn take(&mut self, partition: &TopicPartition, room: usize) -> Result<Vec<Record>, ConsumeError> {
-        let Some(assigned) = self.partitions.get_mut(partition) else { return Ok(Vec::new()) };
+    /// Up to `room` records of one partition, all stamped alike.
+    fn take(
+        &mut self,
+        partition: &TopicPartition,
+        room: usize,
+    ) -> Result<(Vec<Record>, TimestampType), ConsumeError> {
         let mut records = Vec::new();
+        let mut stamped_by = TimestampType::default();
+        let Some(assigned) = self.partitions.get_mut(partition) else { return Ok((records, stamped_by)) };
         if assigned.flow == Flow::Paused {
-            return Ok(records);
+            return Ok((records, stamped_by));
         }
         while records.len() < room {
             let Some(fetched) = assigned.buffered.front_mut() else { break };
             match fetched.next(&mut self.codecs) {
+                Ok(Some(record)) if !records.is_empty() && fetched.stamped_by != stamped_by => {
+                    fetched.unread(record);
+                    break;
+                }
                 Ok(Some(record)) => {
+                    stamped_by = fetched.stamped_by;
                     assigned.position = Position::At(record.offset.0 + 1);
                     let len = |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(0, bytes::Bytes::len);
                     self.counters.bytes += (len(&record.key) + len(&record.value)) as u64;
@@ -347,7 +359,7 @@ impl Consumer {
             }
         }
         self.counters.records += records.len() as u64;
-        Ok(records)
+        Ok((records, stamped_by))
     }
 
     /// The position that the policy gives, or an error for the reader.

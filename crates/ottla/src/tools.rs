@@ -6,11 +6,14 @@
 mod broker_api_versions;
 mod configs;
 mod connect;
+mod console_consumer;
+mod console_producer;
 mod failure;
 mod filter;
 mod get_offsets;
 mod java;
 mod options;
+mod signals;
 mod topics;
 
 use std::io::{self, BufWriter, Write};
@@ -39,6 +42,8 @@ pub const TOOLS: &[Tool] = &[
         run: broker_api_versions::run,
     },
     Tool { name: "kafka-configs", usage: &configs::USAGE, run: configs::run },
+    Tool { name: "kafka-console-consumer", usage: &console_consumer::USAGE, run: console_consumer::run },
+    Tool { name: "kafka-console-producer", usage: &console_producer::USAGE, run: console_producer::run },
     Tool { name: "kafka-get-offsets", usage: &get_offsets::USAGE, run: get_offsets::run },
     Tool { name: "kafka-topics", usage: &topics::USAGE, run: topics::run },
 ];
@@ -72,6 +77,7 @@ fn tell(tool: &Tool, failure: &Failure, out: Out<'_>) -> ExitCode {
             let _ = writeln!(out, "{}", crate::VERSION).and_then(|()| out.flush());
             return ExitCode::SUCCESS;
         }
+        Failure::Signal(code) => return ExitCode::from(*code),
         Failure::ClosedPipe => return ExitCode::SUCCESS,
     }
     ExitCode::FAILURE
@@ -79,9 +85,12 @@ fn tell(tool: &Tool, failure: &Failure, out: Out<'_>) -> ExitCode {
 
 /// Reads the words, and turns `--help`, `--version` and no words at all into the tool's end.
 fn parse(usage: &'static Usage, words: &[String]) -> Result<Options, Failure> {
-    let options = Options::parse(usage, words)?;
+    help_or_version(Options::parse(usage, words)?)
+}
+
+fn help_or_version(options: Options) -> Result<Options, Failure> {
     if options.empty || options.has("help") {
-        return Err(Failure::Usage(usage.about.to_owned()));
+        return Err(Failure::Usage(options.usage.about.to_owned()));
     }
     if options.has("version") {
         return Err(Failure::Version);

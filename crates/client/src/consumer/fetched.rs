@@ -6,7 +6,9 @@
 use std::collections::{BTreeSet, VecDeque};
 
 use bytes::Bytes;
-use ottla_protocol::batch::{BatchError, BatchHeader, Batches, ControlType, Record, RecordsIter};
+use ottla_protocol::batch::{
+    BatchError, BatchHeader, Batches, ControlType, Record, RecordsIter, TimestampType,
+};
 use ottla_protocol::compression::{Codecs, Limit};
 use ottla_protocol::messages::fetch::AbortedTransaction;
 
@@ -27,6 +29,10 @@ pub(super) struct Fetched {
     /// Producers whose records are aborted, up to their marker.
     aborting: BTreeSet<i64>,
     records: Option<RecordsIter>,
+    /// Whose time the record given last carries.
+    pub stamped_by: TimestampType,
+    /// A record that was given and handed back.
+    unread: Option<Record>,
     check_crcs: bool,
 }
 
@@ -71,6 +77,8 @@ impl Fetched {
             aborted: aborted.into(),
             aborting: BTreeSet::new(),
             records: None,
+            stamped_by: TimestampType::default(),
+            unread: None,
             check_crcs,
         }
     }
@@ -82,6 +90,9 @@ impl Fetched {
 
     /// The next record; `None` at the end.
     pub(super) fn next(&mut self, codecs: &mut Codecs) -> Result<Option<Record>, BatchError> {
+        if let Some(record) = self.unread.take() {
+            return Ok(Some(record));
+        }
         loop {
             if let Some(records) = &mut self.records {
                 match records.next().transpose()? {
@@ -96,6 +107,11 @@ impl Fetched {
         }
     }
 
+    /// Takes a record back, to be given again.
+    pub(super) fn unread(&mut self, record: Record) {
+        self.unread = Some(record);
+    }
+
     /// Opens the next batch that has something for the reader; false at the end.
     fn next_batch(&mut self, codecs: &mut Codecs) -> Result<bool, BatchError> {
         while self.at < self.bytes.len() {
@@ -108,6 +124,7 @@ impl Fetched {
             self.at += batch.len();
             if self.is_for_reader(&header, &batch, codecs)? && header.last_offset().0 >= self.from {
                 self.records = Some(RecordsIter::new(&batch, limit(), codecs)?);
+                self.stamped_by = header.timestamp_type();
                 return Ok(true);
             }
         }

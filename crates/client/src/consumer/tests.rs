@@ -172,6 +172,31 @@ fn a_poll_gives_no_more_than_it_may_and_the_next_goes_on() {
 }
 
 #[test]
+fn records_stamped_by_the_leader_are_told_from_those_stamped_by_their_producer() {
+    let mut bench = Bench::new(&[], 1);
+    let by_leader = BatchFields { log_append_time: Some(7), ..BatchFields::default() };
+    bench.world.log("t", 0).push(plain(&["a", "b"]));
+    bench.world.log("t", 0).push(batch(&["c"], &by_leader));
+    bench.world.log("t", 0).push(batch(&["d"], &by_leader));
+    bench.world.log("t", 0).push(plain(&["e"]));
+    bench.assign(&[0]);
+    let mut seen = Vec::new();
+    while seen.len() < 3 {
+        bench.settle();
+        for polled in bench.consumer.poll().unwrap() {
+            let values: Vec<_> = polled.records.iter().map(|record| record.value.clone().unwrap()).collect();
+            seen.push((polled.stamped_by, values.concat(), bench.consumer.position(&t(0))));
+        }
+    }
+    let expected = [
+        (TimestampType::CreateTime, b"ab".to_vec(), Some(2)),
+        (TimestampType::LogAppendTime, b"cd".to_vec(), Some(4)),
+        (TimestampType::CreateTime, b"e".to_vec(), Some(5)),
+    ];
+    assert_eq!(seen, expected);
+}
+
+#[test]
 fn aborted_transactions_are_seen_by_those_alone_who_want_them() {
     for (isolation, expected) in [
         ("read_uncommitted", &["1", "2", "3", "4", "5", "6", "7"][..]),

@@ -20,6 +20,8 @@ pub enum Failure {
     Printed(String),
     /// The version on stdout; exit code 0.
     Version,
+    /// A signal ended it; the exit code a shell gives to such a death.
+    Signal(u8),
     /// Nobody reads what we print any more: not an error.
     ClosedPipe,
 }
@@ -29,7 +31,7 @@ impl Failure {
     pub fn message(&self) -> &str {
         match self {
             Self::Usage(text) | Self::Error(text) | Self::Printed(text) => text,
-            Self::Version | Self::ClosedPipe => "",
+            Self::Version | Self::Signal(_) | Self::ClosedPipe => "",
         }
     }
 }

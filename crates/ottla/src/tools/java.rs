@@ -33,6 +33,13 @@ pub fn double(value: f64) -> String {
     format!("{mantissa}{fraction}E{exponent}")
 }
 
+/// The same for `Float.toString`.
+pub fn float(value: f32) -> String {
+    // The shortest digits of a float are fewer than those of the same number as a double.
+    let digits: f64 = format!("{value:e}").parse().unwrap_or(f64::from(value));
+    double(digits)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

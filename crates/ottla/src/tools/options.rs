@@ -111,7 +111,8 @@ pub enum OptionError {
 /// The options of one call.
 #[derive(Clone, Debug)]
 pub struct Options {
-    usage: &'static Usage,
+    /// What the tool understands.
+    pub usage: &'static Usage,
     /// In the order in which they were typed.
     given: Vec<(&'static str, Option<String>)>,
     /// Whether nothing at all was typed.

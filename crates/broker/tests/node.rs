@@ -33,6 +33,8 @@ struct World {
     /// What each session was sent.
     sent: BTreeMap<SessionId, BytesMut>,
     closed: Vec<SessionId>,
+    /// Why sessions were closed.
+    reasons: Vec<&'static str>,
     stages: Vec<control::Stage>,
     finished: bool,
     correlation: i32,
@@ -75,6 +77,7 @@ impl World {
             to_control: VecDeque::new(),
             sent: BTreeMap::new(),
             closed: Vec::new(),
+            reasons: Vec::new(),
             stages: Vec::new(),
             finished: false,
             correlation: 0,
@@ -144,7 +147,10 @@ impl World {
                     }
                 }
             }
-            Output::Close { session, .. } => self.closed.push(session),
+            Output::Close { session, why } => {
+                self.closed.push(session);
+                self.reasons.push(why);
+            }
             Output::ToCore(core, message) => self.to_cores.push_back((core, Input::Message(message))),
             Output::ToControl(input) => self.to_control.push_back(input),
         }
@@ -367,4 +373,48 @@ fn producer_ids_are_never_given_twice() {
     unique.sort_unstable();
     unique.dedup();
     assert_eq!(unique.len(), ids.len(), "{ids:?}");
+}
+
+#[test]
+fn every_api_answers_in_every_version_that_is_advertised() {
+    let mut world = World::start(Arc::new(MemoryDisk::new()), &[]);
+    world.create("t", 2);
+    let mut asked = 0;
+    for row in ottla_broker::api::rows() {
+        let entry = ottla_protocol::catalogue::ENTRIES
+            .iter()
+            .find(|entry| entry.name == format!("{}Request", row.key.name()))
+            .expect("every API has a request");
+        for version in row.min..=row.max {
+            for seed in 0..20 {
+                let header = RequestHeader {
+                    api_key: row.key.code(),
+                    api_version: version,
+                    correlation_id: 1,
+                    client_id: None,
+                };
+                let mut writer = Writer::new();
+                header.encode(&mut writer, row.key.request_header_version(version)).unwrap();
+                if seed == 0 {
+                    (entry.write_default)(&mut writer, version).unwrap();
+                } else {
+                    (entry.copy)(&mut Reader::random(seed), version, &mut writer, version).unwrap();
+                }
+                let frame = writer.into_bytes();
+                let session = SessionId(1000 + asked);
+                asked += 1;
+                let opened = Input::Opened { session, listener: 0, host: "127.0.0.1".into() };
+                world.to_cores.push_back((CoreId(0), opened));
+                world.to_cores.push_back((CoreId(0), Input::Frame { session, frame: frame.freeze() }));
+                world.settle();
+                world.to_cores.push_back((CoreId(0), Input::Closed { session }));
+                world.settle();
+            }
+        }
+    }
+    assert!(asked > 1000);
+    let unwritable: Vec<_> =
+        world.reasons.iter().filter(|why| why.contains("cannot be written")).collect();
+    assert!(unwritable.is_empty(), "{} responses could not be written", unwritable.len());
+    assert!(!world.reasons.iter().any(|why| *why == "malformed request"), "{:?}", world.reasons);
 }

@@ -2,7 +2,7 @@
 //!
 //! v1 synonyms and sources (KIP-226), v3 types and documentation (KIP-569).
 
-use ottla_metadata::config::Settings;
+use ottla_metadata::config::{Settings, Source};
 use ottla_metadata::config::describe::{self, Row};
 use ottla_metadata::{Resource, ResourceKind, topic_name};
 use ottla_protocol::Refusal;
@@ -19,7 +19,7 @@ type NotDescribed = (Refusal, String);
 
 /// Reads it off the image and the configuration table.
 pub fn answer(request: DescribeConfigsRequest, context: &mut Context<'_>) -> Answer<DescribeConfigsResponse> {
-    let shown = Shown { synonyms: request.include_synonyms, documentation: request.include_documentation };
+    let shown = Shown { defaults: context.version == 0, synonyms: request.include_synonyms, documentation: request.include_documentation };
     let results = request.resources.into_iter().map(|resource| result(resource, shown, context)).collect();
     Answer::reply(DescribeConfigsResponse { results, ..Default::default() })
 }
@@ -27,6 +27,8 @@ pub fn answer(request: DescribeConfigsRequest, context: &mut Context<'_>) -> Ans
 /// What the client wants to see besides names and values.
 #[derive(Clone, Copy)]
 struct Shown {
+    /// Version 0 says only whether a value is the default.
+    defaults: bool,
     synonyms: bool,
     documentation: bool,
 }
@@ -96,7 +98,7 @@ fn config(row: Row, shown: Shown) -> DescribeConfigsResourceResult {
         DescribeConfigsSynonym { name: synonym.name, value: synonym.value, source: synonym.source as i8 }
     });
     DescribeConfigsResourceResult {
-        is_default: row.source == ottla_metadata::config::Source::Default,
+        is_default: shown.defaults && row.source == Source::Default,
         config_source: row.source as i8,
         read_only: row.read_only,
         is_sensitive: row.sensitive,

@@ -212,7 +212,9 @@ impl Control {
     fn elected(&mut self, now: Now, epoch: LeaderEpoch, out: &mut Vec<Output>) {
         tracing::info!(%epoch, "this node is the active controller");
         self.leading = Some(epoch);
-        let next = self.log.raft().log_end().offset;
+        let raft = self.log.raft();
+        self.controller.set_quorum(raft.kraft_version(), raft.voters().ids().collect());
+        let next = raft.log_end().offset;
         let bootstrap = std::mem::take(&mut self.bootstrap);
         let decision = self.controller.activate(now, next, bootstrap);
         self.carry_out(now, Asker::Nobody, decision, out);

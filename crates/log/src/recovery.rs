@@ -155,18 +155,9 @@ impl Opening {
     /// Takes all segments as they are. The end offset is the answer.
     fn trust(&mut self, folder: &Folder) -> Result<Offset, DiskError> {
         for base in &folder.segments {
-            let size = self.size_of(*base)?;
-            let segment = Segment::open(&self.place, *base, size, &self.config, self.wall_ms);
-            let segment = match segment {
+            let segment = match self.open_sealed(*base, folder) {
                 Err(error) if error.is_corrupt() => self.recover_alone(*base, &error)?.0,
-                result => {
-                    let mut segment = result?;
-                    if !folder.has_indexes(*base) {
-                        tracing::warn!(%base, dir = %self.place.dir.display(), "an index is missing");
-                        segment.reindex(&self.place)?;
-                    }
-                    segment
-                }
+                result => result?,
             };
             self.segments.push(segment);
         }
@@ -182,6 +173,17 @@ impl Opening {
         }
     }
 
+    /// Opens a segment that is believed, and makes the indexes anew that it lacks.
+    fn open_sealed(&self, base: Offset, folder: &Folder) -> Result<Segment, DiskError> {
+        let size = self.size_of(base)?;
+        let mut segment = Segment::open(&self.place, base, size, &self.config, self.wall_ms)?;
+        if !folder.has_indexes(base) {
+            tracing::warn!(%base, dir = %self.place.dir.display(), "an index is missing");
+            segment.reindex(&self.place)?;
+        }
+        Ok(segment)
+    }
+
     /// Reads every segment that may not be flushed. The end offset is the answer.
     fn distrust(&mut self, folder: &Folder) -> Result<Offset, DiskError> {
         let bases = &folder.segments;
@@ -189,16 +191,9 @@ impl Opening {
         // it was trimmed to, are not on the disk for good.
         let flushed = bases.partition_point(|base| *base < self.hint.recovery_point).saturating_sub(1);
         for base in &bases[..flushed] {
-            let size = self.size_of(*base)?;
-            let segment = match Segment::open(&self.place, *base, size, &self.config, self.wall_ms) {
+            let segment = match self.open_sealed(*base, folder) {
                 Err(error) if error.is_corrupt() => self.recover_alone(*base, &error)?.0,
-                result => {
-                    let mut segment = result?;
-                    if !folder.has_indexes(*base) {
-                        segment.reindex(&self.place)?;
-                    }
-                    segment
-                }
+                result => result?,
             };
             self.segments.push(segment);
         }

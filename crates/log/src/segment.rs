@@ -306,6 +306,17 @@ impl Segment {
 
     /// As [`locate`](Self::locate), with the batch's frame, out of the file.
     pub fn search(&mut self, place: &Place, offset: Offset) -> Result<Option<(u32, Frame)>, DiskError> {
+        match self.search_once(place, offset) {
+            // An entry that does not point to a batch is found out here; the batches themselves may be right.
+            Err(error) if error.is_corrupt() => {
+                self.heal(place, &error)?;
+                self.search_once(place, offset)
+            }
+            result => result,
+        }
+    }
+
+    fn search_once(&mut self, place: &Place, offset: Offset) -> Result<Option<(u32, Frame)>, DiskError> {
         let floor = self.offsets(place)?.floor(place, offset)?;
         let file = self.file(place)?;
         let mut walk = Walk::new(&*file, floor.position, self.size);
@@ -350,6 +361,10 @@ impl Segment {
         self.indexes.forget(place, self.base)?;
         let mut walk = Walk::new(&*file, 0, self.size);
         while let Some((position, frame)) = walk.next()? {
+            // Offsets lie outside of the checksum, and an index cannot say more than 31 bits above the base.
+            if i32::try_from(frame.last_offset.0 - self.base.0).map_or(true, i32::is_negative) {
+                return Err(self.corrupt(place, &format!("offset {} cannot be in it", frame.last_offset)));
+            }
             self.indexes.took(place, &frame, position)?;
         }
         self.indexes.since_entry = 0;

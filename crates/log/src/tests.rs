@@ -1,6 +1,9 @@
 //! The log as a whole, on disks that behave and on disks that do not.
 
+mod bad_bytes;
 mod crash;
+mod damage;
+mod faults;
 mod log;
 mod model;
 mod session;

@@ -1,3 +1,5 @@
+//! The consumer against made-up brokers: positions, resets, transactions, seeks, and every record once.
+
 use ottla_protocol::batch::{
     Attributes, BatchBuilder, BatchFields, ControlType, RecordParts, TransactionMarker,
 };

@@ -1,3 +1,5 @@
+//! The producer against made-up brokers: batching, partitions, refusals, time, and no record lost, repeated or reordered.
+
 use proptest::prelude::*;
 
 use super::*;

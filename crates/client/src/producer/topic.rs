@@ -19,8 +19,8 @@ use crate::random::Random;
 const CAPACITY_MAX: usize = 64 << 10;
 /// How many times `batch.size` the plain records of a batch may be, however well they compress.
 const PLAIN_PER_BATCH: usize = 32;
-/// How fast the expected ratio follows the measured one: better news is believed slowly.
-const RATIO_STEP_BETTER: f64 = 0.005;
+/// How the expected ratio follows the measured one: bad news at once and with something to spare, good news by this share.
+const RATIO_SHARE_BETTER: f64 = 0.2;
 const RATIO_STEP_WORSE: f64 = 0.05;
 
 #[derive(Debug)]
@@ -162,7 +162,7 @@ impl Topic {
         if ratio > self.ratio {
             self.ratio = (self.ratio + RATIO_STEP_WORSE).max(ratio);
         } else {
-            self.ratio = (self.ratio - RATIO_STEP_BETTER).max(ratio);
+            self.ratio += (ratio - self.ratio) * RATIO_SHARE_BETTER;
         }
     }
 

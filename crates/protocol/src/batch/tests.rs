@@ -1,3 +1,5 @@
+//! Batches against a naive reader of the format: what is built, what is accepted, what is refused, what is hostile.
+
 use bytes::Bytes;
 use proptest::prelude::*;
 

@@ -1,3 +1,5 @@
+//! Codecs there and back, the frames of other writers, cut and hostile bytes, and bombs.
+
 use proptest::prelude::*;
 
 use super::*;

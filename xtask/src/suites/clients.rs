@@ -99,7 +99,7 @@ fn read(reader: &Client, written: &[Written<'_>], node: &Node, report: &mut Repo
 
 /// One topic of 1,000 partitions, written by one client and read whole by others.
 fn many_partitions(clients: &[Client], node: &Node, report: &mut Report) {
-    for writer in clients.iter().filter(|client| client.in_bulk()) {
+    for writer in clients.iter().filter(|client| client.writes_many_partitions()) {
         let topic = format!("partitions-{}", writer.name);
         report.case(SUITE, &format!("{} writes to 1,000 partitions", writer.name), || {
             writer.create(&node.address(), 1000, "-", std::slice::from_ref(&topic))?;

@@ -52,6 +52,11 @@ impl Client {
         ["confluent-kafka", "kafka-go", "java-4.4.0"].contains(&self.name)
     }
 
+    /// Whether it writes to many partitions at once; kafka-go takes a task and a request for each of them.
+    pub fn writes_many_partitions(&self) -> bool {
+        self.in_bulk() && self.name != "kafka-go"
+    }
+
     /// Whether it reads many records of one partition.
     pub fn reads_bulk(&self) -> bool {
         self.has_verbs()

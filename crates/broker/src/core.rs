@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ottla_log::Slice;
+use ottla_log::{Flushed, PendingFlush, Slice};
 use ottla_metadata::{Delta, Image};
 use ottla_partition::Ticket;
 use ottla_protocol::compression::Codecs;
@@ -55,6 +55,8 @@ pub enum Input {
     },
     /// Another core or control says something.
     Message(Message),
+    /// A flush that was put out has ended.
+    Flushed(PartitionId, Flushed),
     /// The deadline has come.
     Tick,
 }
@@ -91,6 +93,8 @@ pub enum Output {
     },
     /// Pass on to another core.
     ToCore(CoreId, Message),
+    /// Run this where waiting for the disk harms nobody, and come back with [`Input::Flushed`].
+    Flush(PartitionId, PendingFlush),
     /// Pass on to control.
     ToControl(control::Input),
 }
@@ -178,6 +182,7 @@ impl Core {
                 });
             }
             Input::Message(message) => self.receive(now, message, out),
+            Input::Flushed(partition, flushed) => self.shard.flushed(now, partition, flushed),
             Input::Tick => self.tick(now, out),
         }
         self.settle(now, out);
@@ -223,6 +228,9 @@ impl Core {
         loop {
             while let Some((ticket, reply)) = self.shard.next_reply() {
                 self.deliver(ticket, Answered::Partition(reply), out);
+            }
+            while let Some((partition, pending)) = self.shard.next_flush() {
+                out.push(Output::Flush(partition, pending));
             }
             while let Some(input) = self.shard.next_report() {
                 out.push(Output::ToControl(input));

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-use ottla_log::DiskError;
+use ottla_log::{DiskError, Flushed, PendingFlush};
 use ottla_metadata::{Delta, Image};
 use ottla_partition::{Input, Lead, Output, Partition, Question, Reply, Ticket};
 use ottla_protocol::time::Deadline;
@@ -27,6 +27,7 @@ pub struct Shard {
     outputs: Vec<Output>,
     replies: VecDeque<(Ticket, Reply)>,
     reports: VecDeque<control::Input>,
+    flushes: VecDeque<(PartitionId, PendingFlush)>,
     next_checkpoint: Deadline,
     next_retention: Deadline,
 }
@@ -54,6 +55,7 @@ impl Shard {
             outputs: Vec::new(),
             replies: VecDeque::new(),
             reports: VecDeque::new(),
+            flushes: VecDeque::new(),
             next_checkpoint,
             next_retention,
         }
@@ -78,6 +80,16 @@ impl Shard {
         self.reports.pop_front()
     }
 
+    /// Takes a flush that somebody who may wait for the disk has to run.
+    pub fn next_flush(&mut self) -> Option<(PartitionId, PendingFlush)> {
+        self.flushes.pop_front()
+    }
+
+    /// Takes in the end of a flush.
+    pub fn flushed(&mut self, now: Now, partition: PartitionId, flushed: Flushed) {
+        self.step(now, partition, Input::Flushed(flushed));
+    }
+
     /// When the shard next has something of its own to do.
     #[must_use]
     pub fn deadline(&self) -> Option<Deadline> {
@@ -89,13 +101,11 @@ impl Shard {
         if now.reached(self.next_checkpoint) {
             self.next_checkpoint = now.after_ms(self.node.limits.checkpoint_interval_ms);
             self.report_checkpoints();
+            self.each(now, || Input::Flush);
         }
         if now.reached(self.next_retention) {
             self.next_retention = now.after_ms(self.node.limits.retention_interval_ms);
-            let ids: Vec<PartitionId> = self.hosted.keys().copied().collect();
-            for id in ids {
-                self.step(now, id, Input::Retain);
-            }
+            self.each(now, || Input::Retain);
         }
     }
 
@@ -193,6 +203,13 @@ impl Shard {
         });
     }
 
+    fn each(&mut self, now: Now, input: fn() -> Input) {
+        let ids: Vec<PartitionId> = self.hosted.keys().copied().collect();
+        for id in ids {
+            self.step(now, id, input());
+        }
+    }
+
     fn step(&mut self, now: Now, id: PartitionId, input: Input) {
         let Some(hosted) = self.hosted.get_mut(&id) else { return };
         hosted.partition.step(now, input, &mut self.outputs);
@@ -204,6 +221,7 @@ impl Shard {
         for output in self.outputs.drain(..) {
             match output {
                 Output::Reply(ticket, reply) => self.replies.push_back((ticket, reply)),
+                Output::Flush(pending) => self.flushes.push_back((id, pending)),
                 Output::Failed(error) => {
                     tracing::error!(partition = %id, %error, "the disk has failed under a partition");
                     self.reports.push_back(failed(&self.directories, directory, &error));

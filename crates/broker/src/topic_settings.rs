@@ -24,7 +24,8 @@ pub fn resolve(settings: &Settings, own: &Overrides) -> TopicSettings {
         compression: effort(&topic),
         compacted: has("compact"),
         deletes: has("delete"),
-        flush_messages: topic.long("flush.messages"),
+        flush_messages: topic.long("flush.messages").max(1),
+        flush_ms: topic.long("flush.ms"),
         log: crate::log_config::resolve(&topic),
     }
 }

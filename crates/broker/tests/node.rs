@@ -21,7 +21,7 @@ use ottla_protocol::messages::{
     ApiVersionsRequest, CreateTopicsRequest, FetchRequest, FetchResponse, InitProducerIdRequest,
     MetadataRequest, ProduceRequest, ProduceResponse,
 };
-use ottla_protocol::{Message, Now, Request, Uuid};
+use ottla_protocol::{Message, Now, PartitionId, Request, Uuid};
 
 /// Everything of a node, with its queues.
 struct World {
@@ -36,6 +36,8 @@ struct World {
     /// Why sessions were closed.
     reasons: Vec<&'static str>,
     stages: Vec<control::Stage>,
+    /// Flushes wait here for the test while it is `Some`.
+    held: Option<Vec<(PartitionId, ottla_log::PendingFlush)>>,
     finished: bool,
     correlation: i32,
 }
@@ -79,6 +81,7 @@ impl World {
             closed: Vec::new(),
             reasons: Vec::new(),
             stages: Vec::new(),
+            held: None,
             finished: false,
             correlation: 0,
         };
@@ -152,6 +155,13 @@ impl World {
                 self.reasons.push(why);
             }
             Output::ToCore(core, message) => self.to_cores.push_back((core, Input::Message(message))),
+            Output::Flush(partition, pending) if self.held.is_some() => {
+                self.held.as_mut().unwrap().push((partition, pending));
+            }
+            Output::Flush(partition, pending) => {
+                let core = ottla_broker::core::owner(partition, CORES);
+                self.to_cores.push_back((core, Input::Flushed(partition, pending.run())));
+            }
             Output::ToControl(input) => self.to_control.push_back(input),
         }
     }
@@ -199,6 +209,18 @@ impl World {
         let request = CreateTopicsRequest { topics: vec![topic], timeout_ms: 1000, ..Default::default() };
         let response = self.call(&request, 7);
         assert_eq!(response.topics[0].error_code, 0, "{response:?}");
+    }
+
+    /// Runs the flushes that are held, and says how many there were.
+    fn run_held(&mut self) -> usize {
+        let held = self.held.replace(Vec::new()).unwrap();
+        let count = held.len();
+        for (partition, pending) in held {
+            let core = ottla_broker::core::owner(partition, CORES);
+            self.to_cores.push_back((core, Input::Flushed(partition, pending.run())));
+        }
+        self.settle();
+        count
     }
 
     fn stop(&mut self) {
@@ -413,8 +435,32 @@ fn every_api_answers_in_every_version_that_is_advertised() {
         }
     }
     assert!(asked > 1000);
-    let unwritable: Vec<_> =
-        world.reasons.iter().filter(|why| why.contains("cannot be written")).collect();
+    let unwritable: Vec<_> = world.reasons.iter().filter(|why| why.contains("cannot be written")).collect();
     assert!(unwritable.is_empty(), "{} responses could not be written", unwritable.len());
     assert!(!world.reasons.iter().any(|why| *why == "malformed request"), "{:?}", world.reasons);
+}
+
+#[test]
+fn with_flush_messages_1_nothing_is_acknowledged_before_it_is_on_the_disk() {
+    let mut world = World::start(Arc::new(MemoryDisk::new()), &[("log.flush.interval.messages", "1")]);
+    world.create("t", 1);
+    world.held = Some(Vec::new());
+    for acks in [-1, 1] {
+        world.send(&ProduceRequest { acks, ..produce("t", 0, &["a"]) }, 9);
+        assert!(world.receive::<ProduceRequest>(9).is_none(), "acks={acks}: it is not on the disk yet");
+        // What comes while a flush runs shares the next one.
+        for _ in 0..3 {
+            world.send(&ProduceRequest { acks, ..produce("t", 0, &["b"]) }, 9);
+        }
+        assert_eq!(world.run_held(), 1, "one flush at a time");
+        base_offset(&world.receive::<ProduceRequest>(9).expect("the first is on the disk"));
+        assert!(world.receive::<ProduceRequest>(9).is_none(), "the others are not");
+        assert_eq!(world.run_held(), 1, "one flush for all three");
+        for _ in 0..3 {
+            base_offset(&world.receive::<ProduceRequest>(9).unwrap());
+        }
+        assert_eq!(world.run_held(), 0);
+    }
+    world.send(&fetch("t", 0, 0), 12);
+    assert_eq!(values(&world.receive::<FetchRequest>(12).unwrap()).len(), 8);
 }

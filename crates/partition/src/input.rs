@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use ottla_log::Flushed;
 use ottla_protocol::batch::Validated;
 use ottla_protocol::{LeaderEpoch, NodeId, Offset};
 
@@ -27,6 +28,10 @@ pub enum Input {
     Configure(Arc<TopicSettings>),
     /// Time to look after retention.
     Retain,
+    /// Time to look whether something has been in memory only for too long (`flush.ms`).
+    Flush,
+    /// A flush that was put out has ended.
+    Flushed(Flushed),
 }
 
 /// What a partition can be asked.

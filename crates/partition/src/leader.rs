@@ -43,8 +43,9 @@ impl Partition {
         match self.try_append(now, &append)? {
             Err(refusal) => out.push(Output::Reply(ticket, Reply::Refused(refusal))),
             Ok((appended, end)) => {
+                self.begin_flush(out)?;
                 self.advance_high_watermark(out);
-                if append.acks == Acks::All && self.high_watermark < end {
+                if (append.acks == Acks::All || self.acknowledges_flushed()) && self.high_watermark < end {
                     self.waiting.park_append(end, ticket, appended);
                 } else {
                     out.push(Output::Reply(ticket, Reply::Appended(appended)));
@@ -82,19 +83,14 @@ impl Partition {
         }
         let base_offset = self.log.end_offset();
         let batch = append.batch.batch.clone().at(base_offset, leader.epoch);
-        if let Err(error) = self.log.append(now, std::slice::from_ref(&batch)) {
-            if !error.is_full() {
-                return Err(error);
+        match self.log.append(now, std::slice::from_ref(&batch)) {
+            Ok(appended) => self.flushing.note(now, appended.rolled),
+            Err(error) if error.is_full() => {
+                // A full disk takes nothing of this batch, keeps what it has, and may have room for the next.
+                tracing::warn!(partition = %self.id, %error, "no room for a batch");
+                return Ok(Err(Refusal::KafkaStorageError));
             }
-            // A full disk takes nothing from this batch, keeps what it has, and may have room again for the next.
-            tracing::warn!(partition = %self.id, %error, "no room for a batch");
-            return Ok(Err(Refusal::KafkaStorageError));
-        }
-        self.unflushed += i64::from(header.record_count);
-        if self.unflushed >= self.settings.flush_messages {
-            // On the disk before anybody is told.
-            self.log.flush()?;
-            self.unflushed = 0;
+            Err(error) => return Err(error),
         }
         let log_append_time_ms = self.stamps().then_some(header.max_timestamp);
         Ok(Ok((Appended { base_offset, log_append_time_ms, log_start }, self.log.end_offset())))
@@ -108,7 +104,7 @@ impl Partition {
     pub(crate) fn advance_high_watermark(&mut self, out: &mut Vec<Output>) {
         let Some(leader) = &self.leader else { return };
         // With this node as the only in-sync replica, what it has is what all have.
-        let candidate = if leader.isr.len() <= 1 { self.log.end_offset() } else { self.high_watermark };
+        let candidate = if leader.isr.len() <= 1 { self.durable_end() } else { self.high_watermark };
         if candidate > self.high_watermark {
             self.high_watermark = candidate;
             self.log.producers_mut().high_watermark_moved(candidate);

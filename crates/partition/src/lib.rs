@@ -3,6 +3,7 @@
 //! A keeper: [`Partition::step`] takes the time and an input and fills a list of outputs. It knows its log and what the
 //! metadata says of it; it knows no session, no topic name, no thread and no clock.
 
+mod flushing;
 mod input;
 mod leader;
 mod output;

@@ -1,6 +1,6 @@
-//! Everything that a partition can do to the world: reply.
+//! Everything that a partition can do to the world.
 
-use ottla_log::{DiskError, Slice};
+use ottla_log::{DiskError, PendingFlush, Slice};
 use ottla_protocol::batch::RecordError;
 use ottla_protocol::{LeaderEpoch, Offset, ProducerId, Refusal};
 
@@ -11,6 +11,8 @@ use crate::input::Ticket;
 pub enum Output {
     /// The reply to a question.
     Reply(Ticket, Reply),
+    /// Run this on a thread that may wait for the disk, and come back with [`crate::Input::Flushed`]. One at a time.
+    Flush(PendingFlush),
     /// The disk failed under the log: its directory must go offline.
     Failed(DiskError),
 }

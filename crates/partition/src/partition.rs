@@ -5,6 +5,7 @@ use std::sync::Arc;
 use ottla_log::{DiskError, Log};
 use ottla_protocol::{LeaderEpoch, Now, Offset, PartitionId, Refusal};
 
+use crate::flushing::Flushing;
 use crate::input::{Input, Isolation, Lead, Question, Ticket};
 use crate::leader::Leader;
 use crate::output::{Output, Reply};
@@ -20,8 +21,7 @@ pub struct Partition {
     /// The end of what every in-sync replica has. Never goes back while this node leads.
     pub(crate) high_watermark: Offset,
     pub(crate) waiting: Waiting,
-    /// Records since the last flush.
-    pub(crate) unflushed: i64,
+    pub(crate) flushing: Flushing,
     /// The disk has failed: the log answers nobody any more.
     offline: bool,
 }
@@ -38,7 +38,7 @@ impl Partition {
             leader: None,
             high_watermark,
             waiting: Waiting::default(),
-            unflushed: 0,
+            flushing: Flushing::default(),
             offline: false,
         }
     }
@@ -84,6 +84,9 @@ impl Partition {
                 Ok(())
             }
             Input::Retain => self.retain(now),
+            Input::Flush if self.offline || !self.flushing.is_late(now, self.settings.flush_ms) => Ok(()),
+            Input::Flush => self.flush(out),
+            Input::Flushed(flushed) => self.flushed(flushed, out),
         };
         if let Err(error) = outcome {
             self.fail(error, out);

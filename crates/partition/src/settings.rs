@@ -22,8 +22,10 @@ pub struct TopicSettings {
     pub compacted: bool,
     /// `cleanup.policy` contains `delete`: records may be deleted on demand.
     pub deletes: bool,
-    /// `flush.messages`: so many records at most are not on the disk yet.
+    /// `flush.messages`: of what is acknowledged, fewer records than this are not on the disk.
     pub flush_messages: i64,
+    /// `flush.ms`: how long a record may be in memory only.
+    pub flush_ms: i64,
     /// What the log itself needs: segment sizes, retention, flushing.
     pub log: ottla_log::LogConfig,
 }

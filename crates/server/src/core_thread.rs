@@ -12,9 +12,11 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use ottla_broker::core::Input;
+use ottla_log::PendingFlush;
+use ottla_protocol::PartitionId;
 use ottla_protocol::time::Deadline;
 use tokio::net::TcpStream;
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::time::{Instant, Sleep};
 
 use crate::clock::Clock;
@@ -72,7 +74,9 @@ pub fn spawn<M: Serves + 'static>(
         .build()?;
     std::thread::Builder::new().name(wiring.name.clone()).spawn(move || {
         let Wiring { name, inbox, posts, clock, limits, events } = wiring;
+        let (flushes, flush_queue) = tokio::sync::mpsc::unbounded_channel();
         let tools = Tools {
+            flushes,
             clock,
             limits,
             posts,
@@ -85,6 +89,7 @@ pub fn spawn<M: Serves + 'static>(
             tokio::task::LocalSet::new().block_on(&runtime, async {
                 tokio::select! {
                     () = keep_time(Rc::clone(&desk)) => {}
+                    () = run_flushes(Rc::clone(&desk), flush_queue) => {}
                     () = serve_inbox(Rc::clone(&desk), inbox) => {}
                 }
             });
@@ -94,6 +99,23 @@ pub fn spawn<M: Serves + 'static>(
             let _ = events.send(Event::Fatal(format!("{name} panicked: {}", panic_text(&*panic))));
         }
     })
+}
+
+/// Runs each flush on a thread that may wait for the disk, as many at a time as there are such threads.
+async fn run_flushes<M: Serves + 'static>(
+    desk: Rc<Desk<M>>,
+    mut queue: UnboundedReceiver<(PartitionId, PendingFlush)>,
+) {
+    while let Some((partition, pending)) = queue.recv().await {
+        let desk = Rc::clone(&desk);
+        tokio::task::spawn_local(async move {
+            // A join error means that the runtime is ending; the log is then closed without this flush.
+            if let Ok(flushed) = tokio::task::spawn_blocking(|| pending.run()).await {
+                desk.step(Input::Flushed(partition, flushed));
+                desk.tools.posts.send();
+            }
+        });
+    }
 }
 
 /// Takes in what others say until the thread is to end.

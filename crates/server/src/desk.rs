@@ -12,8 +12,10 @@ use std::task::Waker;
 
 use bytes::{Bytes, BytesMut};
 use ottla_broker::core::{Input, Output, SessionId};
-use ottla_protocol::Now;
+use ottla_log::PendingFlush;
 use ottla_protocol::time::Deadline;
+use ottla_protocol::{Now, PartitionId};
+use tokio::sync::mpsc::UnboundedSender;
 
 use crate::clock::Clock;
 use crate::limits::{Limits, READ_BUFFER, READ_ROOM_MIN};
@@ -47,6 +49,8 @@ pub struct Tools {
     pub posts: Posts,
     /// What is read from sockets comes here first.
     pub buffer: RefCell<BytesMut>,
+    /// Flushes for the task that runs them; at most one for each partition.
+    pub flushes: UnboundedSender<(PartitionId, PendingFlush)>,
     /// Frames that have begun.
     pub begun: Begun,
     /// Log lines about connections that break rules.
@@ -208,6 +212,8 @@ impl<M: Serves> Desk<M> {
                 }
                 Output::ToCore(core, message) => self.tools.posts.to_core(core, message),
                 Output::ToControl(input) => self.tools.posts.to_control(input),
+                // When nobody runs flushes any more the core is ending, and closes its logs itself.
+                Output::Flush(partition, pending) => drop(self.tools.flushes.send((partition, pending))),
             }
         }
         self.outputs.set(outputs);

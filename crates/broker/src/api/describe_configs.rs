@@ -2,8 +2,8 @@
 //!
 //! v1 synonyms and sources (KIP-226), v3 types and documentation (KIP-569).
 
-use ottla_metadata::config::{Settings, Source};
 use ottla_metadata::config::describe::{self, Row};
+use ottla_metadata::config::{Settings, Source};
 use ottla_metadata::{Resource, ResourceKind, topic_name};
 use ottla_protocol::Refusal;
 use ottla_protocol::messages::describe_configs::{
@@ -19,7 +19,11 @@ type NotDescribed = (Refusal, String);
 
 /// Reads it off the image and the configuration table.
 pub fn answer(request: DescribeConfigsRequest, context: &mut Context<'_>) -> Answer<DescribeConfigsResponse> {
-    let shown = Shown { defaults: context.version == 0, synonyms: request.include_synonyms, documentation: request.include_documentation };
+    let shown = Shown {
+        defaults: context.version == 0,
+        synonyms: request.include_synonyms,
+        documentation: request.include_documentation,
+    };
     let results = request.resources.into_iter().map(|resource| result(resource, shown, context)).collect();
     Answer::reply(DescribeConfigsResponse { results, ..Default::default() })
 }

@@ -1,0 +1,91 @@
+//! When a log goes to the disk, and what is acknowledged before it is there.
+//!
+//! Invariant: of what is acknowledged, fewer than `flush.messages` records are not on the disk. With 1 that means: on
+//! the disk before the acknowledgement. One flush runs at a time; what comes meanwhile goes with the next, so the price
+//! of a sync is shared by all who wait for it.
+
+use ottla_log::{DiskError, Flushed};
+use ottla_protocol::{Now, Offset};
+
+use crate::output::Output;
+use crate::partition::Partition;
+
+/// What is known of the flushes of a partition.
+#[derive(Debug, Default)]
+pub struct Flushing {
+    /// One is under way.
+    running: bool,
+    /// A segment has been sealed since the last one began: a recovery should not have to read it.
+    sealed: bool,
+    /// Since when there has been something that is not on the disk.
+    since: Option<Now>,
+}
+
+impl Flushing {
+    /// Takes note of an append.
+    pub fn note(&mut self, now: Now, rolled: bool) {
+        self.sealed |= rolled;
+        self.since.get_or_insert(now);
+    }
+
+    /// Whether something has been in memory only for `flush_ms`.
+    pub fn is_late(&self, now: Now, flush_ms: i64) -> bool {
+        self.since.is_some_and(|since| now.reached(since.after_ms(flush_ms)))
+    }
+}
+
+impl Partition {
+    /// Whether acknowledgements wait for the disk.
+    pub(crate) fn acknowledges_flushed(&self) -> bool {
+        self.settings.flush_messages < i64::MAX
+    }
+
+    /// The end of what may be acknowledged as far as this node's disk is concerned.
+    pub(crate) fn durable_end(&self) -> Offset {
+        if self.unflushed() < self.settings.flush_messages {
+            self.log.end_offset()
+        } else {
+            self.log.recovery_point().max(self.high_watermark)
+        }
+    }
+
+    fn unflushed(&self) -> i64 {
+        self.log.end_offset().0 - self.log.recovery_point().0
+    }
+
+    /// Begins a flush where one is due and none is running.
+    pub(crate) fn begin_flush(&mut self, out: &mut Vec<Output>) -> Result<(), DiskError> {
+        if self.flushing.sealed || self.unflushed() >= self.settings.flush_messages {
+            self.flush(out)?;
+        }
+        Ok(())
+    }
+
+    /// Begins a flush of everything that is not on the disk, unless one is running.
+    pub(crate) fn flush(&mut self, out: &mut Vec<Output>) -> Result<(), DiskError> {
+        if self.flushing.running {
+            return Ok(());
+        }
+        self.flushing.sealed = false;
+        self.flushing.since = None;
+        if let Some(pending) = self.log.prepare_flush()? {
+            self.flushing.running = true;
+            out.push(Output::Flush(pending));
+        }
+        Ok(())
+    }
+
+    /// Takes in the end of a flush, acknowledges what waited for it, and begins the next where one is due.
+    pub(crate) fn flushed(&mut self, flushed: Flushed, out: &mut Vec<Output>) -> Result<(), DiskError> {
+        self.flushing.running = false;
+        match self.log.finish_flush(flushed) {
+            // A disk without room for the checkpoint keeps what it has; the next flush tries again.
+            Err(error) if error.is_full() => {
+                tracing::warn!(partition = %self.id, %error, "a flush found no room")
+            }
+            outcome => outcome?,
+        }
+        self.advance_high_watermark(out);
+        self.begin_flush(out)
+    }
+}

@@ -13,7 +13,7 @@ use ottla_protocol::batch::{BatchHeader, NO_TIMESTAMP, StampedBatch};
 use crate::config::LogConfig;
 use crate::disk::{DiskError, DiskFile};
 use crate::frame::{Frame, Walk};
-use crate::index::{AbortedTransaction, OffsetIndex, TimeIndex, TimestampAt, TransactionIndex};
+use crate::index::{AbortedTransaction, Loaded, OffsetIndex, TimeIndex, TimestampAt, TransactionIndex};
 use crate::marks::{Mark, Marks};
 use crate::place::{self, LOG, OFFSET_INDEX, Place, TIME_INDEX, TRANSACTION_INDEX};
 
@@ -338,10 +338,34 @@ impl Segment {
 
     /// The time index, loaded, and made anew if it is wrong.
     pub fn times(&mut self, place: &Place) -> Result<&TimeIndex, DiskError> {
-        if let Err(error) = self.indexes.times.load(place, self.size) {
-            self.heal(place, &error)?;
+        match self.indexes.times.load(place, self.size) {
+            Ok(Loaded::Before) => {}
+            Ok(Loaded::Now) => self.verify_times(place)?,
+            Err(error) => self.heal(place, &error)?,
         }
         Ok(&self.indexes.times)
+    }
+
+    /// Whether the last entry of the time index speaks of a batch there is, and whether there is one if there must be.
+    fn verify_times(&mut self, place: &Place) -> Result<(), DiskError> {
+        let last = self.indexes.times.last();
+        if self.indexes.times.count() == 0 {
+            let file = self.file(place)?;
+            return match Walk::new(&*file, 0, self.size).next()? {
+                Some((_, frame)) if frame.max_timestamp >= 0 => {
+                    self.heal(place, &self.corrupt(place, "the time index is empty and should not be"))
+                }
+                _ => Ok(()),
+            };
+        }
+        let batch = self.search(place, last.offset)?;
+        // Old releases wrote the offset of the record itself, not of its batch's last.
+        let is_its =
+            |frame: &Frame| frame.max_timestamp == last.timestamp && frame.base_offset <= last.offset;
+        if batch.is_some_and(|(_, frame)| is_its(&frame)) {
+            return Ok(());
+        }
+        self.heal(place, &self.corrupt(place, "the last entry of the time index is not that of a batch"))
     }
 
     fn heal(&mut self, place: &Place, error: &DiskError) -> Result<(), DiskError> {

@@ -77,11 +77,12 @@ impl Snapshots {
         (config, wall_ms): (&LogConfig, i64),
     ) -> Result<Producers, DiskError> {
         let before = self.offsets.partition_point(|at| *at <= offset);
-        for at in self.offsets[..before].to_vec().into_iter().rev() {
+        for candidate in (0..before).rev() {
+            let at = self.offsets[candidate];
             if let Some(found) = snapshot::read(place, at, wall_ms, config.producer_expiration_ms)? {
                 return Ok(found);
             }
-            self.remove(place, |candidate| candidate == at)?;
+            self.remove(place, |offset| offset == at)?;
         }
         self.floor = start;
         Ok(Producers::empty_at(start))

@@ -71,6 +71,7 @@ struct State {
     crashed: bool,
     changes: u64,
     syncs: u64,
+    bytes_read: u64,
     now_ms: i64,
     faults: Faults,
     injected: Injected,
@@ -119,6 +120,12 @@ impl MemoryDisk {
     #[must_use]
     pub fn syncs(&self) -> u64 {
         self.state().syncs
+    }
+
+    /// How many bytes have been read from files.
+    #[must_use]
+    pub fn bytes_read(&self) -> u64 {
+        self.state().bytes_read
     }
 
     /// What has happened so far.
@@ -406,11 +413,13 @@ struct MemoryFile {
 
 impl DiskFile for MemoryFile {
     fn read_at(&self, buffer: &mut [u8], position: u64) -> Result<usize, DiskError> {
-        self.disk.state().alive(self.life).map_err(failed("read", &self.path))?;
+        let mut state = self.disk.state();
+        state.alive(self.life).map_err(failed("read", &self.path))?;
         let content = lock(&self.content);
         let from = usize::try_from(position).unwrap_or(usize::MAX).min(content.now.len());
         let n = buffer.len().min(content.now.len() - from);
         buffer[..n].copy_from_slice(&content.now[from..from + n]);
+        state.bytes_read += n as u64;
         Ok(n)
     }
 

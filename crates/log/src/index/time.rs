@@ -38,14 +38,15 @@ impl TimeIndex {
     ///
     /// # Errors
     /// [`DiskError`]; when the last entry contradicts the first or the segment, [`DiskError::is_corrupt`].
-    pub fn load(&mut self, place: &Place, size: u32) -> Result<(), DiskError> {
-        if self.file.load(place)? == Loaded::Before || self.file.count() == 0 {
-            return Ok(());
+    pub fn load(&mut self, place: &Place, size: u32) -> Result<Loaded, DiskError> {
+        let loaded = self.file.load(place)?;
+        if loaded == Loaded::Before || self.file.count() == 0 {
+            return Ok(loaded);
         }
         let (first, last) = (self.decode(self.file.get(place, 0)?), self.last());
         let rises = self.count() == 1 || (last.timestamp > first.timestamp && last.offset >= first.offset);
         if size > 0 && first.timestamp >= 0 && first.offset >= self.base && rises {
-            return Ok(());
+            return Ok(loaded);
         }
         self.file = EntryFile::unread(self.base, TIME_INDEX);
         let path = place.path(self.base, TIME_INDEX);

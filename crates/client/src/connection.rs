@@ -132,13 +132,14 @@ impl Connection {
         let Some(asked) = self.in_flight.pop_front() else {
             return Err(Broken::Malformed("a response where none was due".to_owned()));
         };
-        let mut reader = Reader::new(frame);
-        let header = ResponseHeader::decode(&mut reader, asked.header_version)
-            .map_err(|error| Broken::Malformed(error.to_string()))?;
-        if header.correlation_id != asked.correlation {
-            return Err(Broken::OutOfOrder { expected: asked.correlation, found: header.correlation_id });
-        }
-        let body = reader.rest();
+        let body = match asked.body(frame) {
+            Ok(body) => body,
+            Err(broken) => {
+                // It is still under way: `close` tells its caller that there is no answer.
+                self.in_flight.push_front(asked);
+                return Err(broken);
+            }
+        };
         match asked.ticket {
             None => self.versions(now, &body, asked.version)?,
             Some(ticket) => {
@@ -292,6 +293,19 @@ impl Connection {
             self.in_flight.push_back(InFlight { correlation, version, header_version, key, due, ticket });
         }
         Ok(version)
+    }
+}
+
+impl InFlight {
+    /// What stands behind the header of the response, if it is the response to this request.
+    fn body(&self, frame: Bytes) -> Result<Bytes, Broken> {
+        let mut reader = Reader::new(frame);
+        let header = ResponseHeader::decode(&mut reader, self.header_version)
+            .map_err(|error| Broken::Malformed(error.to_string()))?;
+        if header.correlation_id != self.correlation {
+            return Err(Broken::OutOfOrder { expected: self.correlation, found: header.correlation_id });
+        }
+        Ok(reader.rest())
     }
 }
 

@@ -143,6 +143,21 @@ fn answers_out_of_order_and_answers_to_nothing_break_the_connection() {
 }
 
 #[test]
+fn a_call_whose_answer_breaks_the_connection_fails_with_it() {
+    for answer in [&[][..], &[0, 0, 0], &[0x7f, 0xff, 0xff, 0xff]] {
+        let mut connection = ready(&[(ApiKey::Metadata, 0, 9)]);
+        for ticket in [1, 2, 3] {
+            connection.submit(at(0), Ticket(ticket), Call::new(MetadataRequest::default()));
+        }
+        connection.frame(at(0), Bytes::from_static(answer)).unwrap_err();
+        let (lost, unsent) = connection.close(&ClientError::Closed);
+        let lost: Vec<_> = lost.into_iter().map(|done| (done.ticket, done.outcome.unwrap_err())).collect();
+        assert_eq!(lost, [1, 2].map(|ticket| (Ticket(ticket), ClientError::Closed)));
+        assert_eq!(unsent.len(), 1);
+    }
+}
+
+#[test]
 fn an_overdue_request_is_noticed_and_closing_tells_what_was_lost() {
     let mut connection = ready(&[(ApiKey::Metadata, 0, 9)]);
     let soon = Call::new(MetadataRequest::default()).timeout(Duration::from_millis(100));

@@ -118,6 +118,10 @@ pub fn describe_configs(resources: Vec<(ResourceType, String)>) -> impl Operatio
             None => rounds.push((target, vec![resource])),
         }
     }
+    if rounds.is_empty() {
+        // Nothing is asked about, but an answer there must be.
+        rounds.push((Target::Any, Vec::new()));
+    }
     DescribeConfigs { rounds }
 }
 
@@ -216,5 +220,31 @@ impl Operation for DescribeConfigs {
             };
             results.map(item).collect()
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ottla_protocol::codec::Writer;
+    use ottla_protocol::messages::DescribeConfigsResponse;
+    use ottla_protocol::{ApiKey, Message};
+
+    use super::*;
+    use crate::call::Reply;
+
+    #[test]
+    fn a_question_about_nothing_is_answered() {
+        let mut operation = describe_configs(Vec::new());
+        let calls = operation.calls();
+        let mut writer = Writer::new();
+        DescribeConfigsResponse::default().encode(&mut writer, 4).unwrap();
+        let body = writer.into_bytes().freeze();
+        let replies =
+            calls.iter().map(|_| Ok(Reply { key: ApiKey::DescribeConfigs, version: 4, body: body.clone() }));
+        // Without a call there is no answer to come, and whoever asks waits for ever.
+        assert_eq!(calls.len(), 1);
+        assert!(
+            matches!(operation.round(replies.collect()), Turn::Done(Ok(described)) if described.is_empty())
+        );
     }
 }

@@ -253,11 +253,12 @@ impl Operation for DescribeTopics {
         for topic in response.topics {
             self.take(topic);
         }
-        // A cursor that does not move would ask for the same page for ever.
+        // A cursor that does not go forward would ask for the same pages for ever.
+        let place = |cursor: &RequestCursor| (cursor.topic_name.clone(), cursor.partition_index);
         let next = response
             .next_cursor
             .map(|next| RequestCursor { topic_name: next.topic_name, partition_index: next.partition_index });
-        if next.is_some() && next != self.cursor {
+        if next.is_some() && next.as_ref().map(place) > self.cursor.as_ref().map(place) {
             self.cursor = next;
             return Turn::Next;
         }
@@ -314,4 +315,41 @@ fn old_description(topic: MetadataResponseTopic) -> (String, ItemResult<TopicDes
     let mut partitions: Vec<PartitionDescription> = partitions.collect();
     partitions.sort_by_key(|p| p.index);
     (name.clone(), Ok(TopicDescription { name, id: topic.topic_id, internal: topic.is_internal, partitions }))
+}
+
+#[cfg(test)]
+mod tests {
+    use ottla_protocol::codec::Writer;
+    use ottla_protocol::messages::DescribeTopicPartitionsResponse;
+    use ottla_protocol::messages::describe_topic_partitions::ResponseCursor;
+    use ottla_protocol::{ApiKey, Message};
+
+    use super::*;
+    use crate::call::Reply;
+
+    /// One page without topics, and where the next one is said to begin.
+    fn page(next: (&str, i32)) -> Outcome {
+        let next_cursor = Some(ResponseCursor { topic_name: next.0.to_owned(), partition_index: next.1 });
+        let response = DescribeTopicPartitionsResponse { next_cursor, ..Default::default() };
+        let mut writer = Writer::new();
+        response.encode(&mut writer, 0).unwrap();
+        let body = writer.into_bytes().freeze();
+        Ok(Reply { key: ApiKey::DescribeTopicPartitions, version: 0, body })
+    }
+
+    #[test]
+    fn pages_are_asked_for_as_long_as_they_go_forward() {
+        for (pages, turns) in [
+            (vec![("a", 1), ("a", 2), ("b", 0), ("b", 0)], 3),
+            (vec![("a", 1), ("b", 1), ("a", 1), ("b", 1)], 2),
+            (vec![("b", 7), ("b", 3)], 1),
+        ] {
+            let mut operation = describe_topics(vec!["a".to_owned(), "b".to_owned()], Limit::default());
+            let mut went_on = |next: (&str, i32)| {
+                assert_eq!(operation.calls().len(), 1);
+                matches!(operation.round(vec![page(next)]), Turn::Next)
+            };
+            assert_eq!(pages.iter().take_while(|next| went_on(**next)).count(), turns, "{pages:?}");
+        }
+    }
 }

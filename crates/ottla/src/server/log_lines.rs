@@ -38,6 +38,7 @@ pub fn start(variables: &BTreeMap<String, String>) -> Log {
     let filter = EnvFilter::builder().parse_lossy(levels(variables));
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(false)
         .event_format(Layout)
         .with_writer(lines.clone())
         .finish();

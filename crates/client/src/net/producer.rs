@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use ottla_protocol::Now;
+use ottla_protocol::time::Deadline;
 use tokio::sync::{Notify, oneshot};
 
 use super::driver::{Clock, Driver};
@@ -249,9 +250,24 @@ impl Inner {
         Ok(sent)
     }
 
-    /// Tells everybody what has come to its end.
-    fn tell(&mut self) {
+    /// Moves the machine on: until when it can be left alone (or that it is over), and whether those who wait should look.
+    fn step(&mut self, driver: &mut Driver) -> (Result<Option<Deadline>, ()>, bool) {
+        self.machine.step(driver.now(), &mut driver.cluster);
+        let mut changed = self.tell();
+        if self.metadata.updates != driver.cluster.metadata().updates {
+            self.metadata = Arc::new(driver.cluster.metadata().clone());
+            changed = true;
+        }
+        self.over = self.machine.is_closed() && self.machine.is_idle();
+        let until = if self.over { Err(()) } else { Ok(self.machine.deadline()) };
+        (until, changed || self.over)
+    }
+
+    /// Tells everybody what has come to its end; whether anything has.
+    fn tell(&mut self) -> bool {
+        let mut told = false;
         while let Some(delivered) = self.machine.delivered() {
+            told = true;
             if let Some(observer) = &mut self.observer {
                 observer(&delivered);
             }
@@ -268,6 +284,7 @@ impl Inner {
                 self.waiters.insert(delivered.batch, others);
             }
         }
+        told
     }
 }
 
@@ -279,16 +296,11 @@ fn written(delivered: &Delivered, offset: i64) -> Written {
 /// The task of a producer: ends when it is closed and nothing is left to send.
 async fn run(mut driver: Driver, shared: Arc<Shared>) {
     loop {
-        let until = shared.with(|inner| {
-            inner.machine.step(driver.now(), &mut driver.cluster);
-            inner.tell();
-            if inner.metadata.updates != driver.cluster.metadata().updates {
-                inner.metadata = Arc::new(driver.cluster.metadata().clone());
-            }
-            inner.over = inner.machine.is_closed() && inner.machine.is_idle();
-            if inner.over { Err(()) } else { Ok(inner.machine.deadline()) }
-        });
-        shared.changed.notify_waiters();
+        let (until, changed) = shared.with(|inner| inner.step(&mut driver));
+        // Whoever waits stirs the task in turn, so that needless news would go round and round.
+        if changed {
+            shared.changed.notify_waiters();
+        }
         let Ok(until) = until else { return };
         tokio::select! {
             finished = driver.turn(until) => {

@@ -15,7 +15,7 @@ use super::tree::Tree;
 const RULE: &str = "arrows";
 
 /// Which crates of ours a crate may name.
-const ARROWS: [(&str, &[&str]); 13] = [
+const ARROWS: [(&str, &[&str]); 14] = [
     ("protocol", &[]),
     ("log", &["protocol"]),
     ("raft", &["log", "protocol"]),
@@ -41,6 +41,7 @@ const ARROWS: [(&str, &[&str]); 13] = [
         ],
     ),
     ("ottla", &["server", "client", "metadata", "log", "protocol"]),
+    ("fuzz", &["client", "metadata", "log", "protocol"]),
     ("xtask", &["protocol", "metadata", "broker"]),
 ];
 

@@ -1,3 +1,5 @@
+//! A connection before brokers that are old, slow, silent or confused.
+
 use ottla_protocol::Request;
 use ottla_protocol::codec::Writer;
 use ottla_protocol::header::RequestHeader;

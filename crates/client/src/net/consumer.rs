@@ -4,8 +4,11 @@
 
 use std::time::Duration;
 
+use ottla_protocol::time::Deadline;
+
 use super::driver::Driver;
 use super::seed;
+use crate::connection::Finished;
 use crate::consumer::{
     ConsumeError, Consumer as Machine, ConsumerSettings, Counters, Marks, Polled, Start, TopicPartition,
 };
@@ -100,7 +103,8 @@ impl Consumer {
             self.machine.step(now, &mut self.driver.cluster);
             if polled.as_ref().map_or(true, |polled| !polled.is_empty()) {
                 // Whatever was asked goes out before the reader turns to its records.
-                self.turn(Some(ottla_protocol::time::Deadline(now.monotonic_us))).await;
+                let finished = self.driver.glance().await;
+                self.take(finished);
                 return polled;
             }
             if now.reached(due) {
@@ -111,8 +115,12 @@ impl Consumer {
         }
     }
 
-    async fn turn(&mut self, until: Option<ottla_protocol::time::Deadline>) {
+    async fn turn(&mut self, until: Option<Deadline>) {
         let finished = self.driver.turn(until).await;
+        self.take(finished);
+    }
+
+    fn take(&mut self, finished: Vec<Finished>) {
         let now = self.driver.now();
         for done in finished {
             self.machine.done(now, &mut self.driver.cluster, done.ticket, done.outcome);

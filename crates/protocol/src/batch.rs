@@ -88,8 +88,9 @@ impl BatchError {
     #[must_use]
     pub fn refusal(&self) -> Refusal {
         match self {
-            Self::Corrupt(_) => Refusal::CorruptMessage,
-            // A cut batch is no batch to Kafka, and one of another format is no batch that Produce carries.
+            // A format that there never was is damage, too.
+            Self::Corrupt(_) | Self::Magic(..0 | 2..) => Refusal::CorruptMessage,
+            // A cut batch is no batch to Kafka, and one of an old format is no batch that Produce carries.
             Self::Incomplete { .. } | Self::Magic(_) | Self::Invalid(_) => Refusal::InvalidRecord,
             Self::TooLarge { .. } => Refusal::MessageTooLarge,
             Self::Codec(_) => Refusal::UnsupportedCompressionType,

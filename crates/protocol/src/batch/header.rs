@@ -19,7 +19,8 @@ pub(crate) const MAGIC: i8 = 2;
 pub(crate) const CRC_AT: usize = 17;
 /// Where the checksummed part begins.
 pub(crate) const ATTRIBUTES_AT: usize = 21;
-const MAGIC_AT: usize = 16;
+/// Where the format stands.
+pub(crate) const MAGIC_AT: usize = 16;
 
 /// What the timestamps of a batch mean.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -232,6 +232,61 @@ fn size_checksum_and_number_of_batches() {
     assert_eq!(accept(&old.into(), &Limits::default()), Err(BatchError::Magic(1)));
 }
 
+/// A producer may send a batch again that was damaged on its way, but not one that is wrong in itself: only the
+/// checksum tells the two apart, so it is asked before any number is judged.
+#[test]
+fn damage_is_told_from_lies_by_the_checksum() {
+    for codec in Compression::ALL {
+        let batch = build(&[Plain::of("x"), Plain::of("y")], &fields(codec));
+        for at in 17..batch.len() {
+            for bit in 0..8 {
+                let mut damaged = batch.to_vec();
+                damaged[at] ^= 1 << bit;
+                let error = accept(&damaged.into(), &Limits::default()).unwrap_err();
+                assert_eq!(error.refusal(), Refusal::CorruptMessage, "bit {bit} of byte {at}: {error}");
+            }
+        }
+        let lies: [fn(&mut BatchHeader); 4] = [
+            |h| h.last_offset_delta = -1,
+            |h| h.last_offset_delta = i32::MIN,
+            |h| h.base_offset = Offset(-1),
+            |h| h.base_offset = Offset(i64::MAX),
+        ];
+        for lie in lies {
+            let error = accept(&changed(&batch, lie), &Limits::default()).unwrap_err();
+            assert_eq!(error.refusal(), Refusal::InvalidRecord, "{error}");
+        }
+    }
+}
+
+/// As Kafka reads the lengths and formats of batches in a request.
+#[test]
+fn what_is_no_batch_at_all_has_kafkas_errors() {
+    let batch = build(&[Plain::of("x")], &fields(Compression::None));
+    let refusal =
+        |bytes: &[u8]| accept(&Bytes::copy_from_slice(bytes), &Limits::default()).unwrap_err().refusal();
+    for (magic, expected) in [
+        (0, Refusal::InvalidRecord),
+        (1, Refusal::InvalidRecord),
+        (3, Refusal::CorruptMessage),
+        (-1i8 as u8, Refusal::CorruptMessage),
+    ] {
+        let mut other = batch.to_vec();
+        other[16] = magic;
+        assert_eq!(refusal(&other), expected, "magic {magic}");
+    }
+    for length in [i32::MIN, -1, 0, 13, 48] {
+        let mut other = batch.to_vec();
+        other[8..12].copy_from_slice(&length.to_be_bytes());
+        for end in [17, 60, 61, other.len()] {
+            assert_eq!(refusal(&other[..end]), Refusal::CorruptMessage, "length {length} in {end} bytes");
+        }
+    }
+    for end in [1, 11, 16, 17, 60, 61, batch.len() - 1] {
+        assert_eq!(refusal(&batch[..end]), Refusal::InvalidRecord, "{end} bytes of a right batch");
+    }
+}
+
 #[test]
 fn every_keyless_record_is_named_in_a_compacted_topic() {
     let mut records = vec![Plain::of("a"), Plain::of("b"), Plain::of("c")];
@@ -290,7 +345,28 @@ fn append_time_is_the_leaders_to_set() {
     assert!(read(&bytes).unwrap().iter().all(|r| r.timestamp == 4242));
     let claimed =
         changed(&batch, |h| h.attributes = h.attributes.with_timestamp_type(TimestampType::LogAppendTime));
-    assert_eq!(accept(&claimed, &limits).unwrap_err().refusal(), Refusal::InvalidTimestamp);
+    let Err(BatchError::Records { refusal, errors, .. }) = accept(&claimed, &limits) else { panic!() };
+    assert_eq!(refusal, Refusal::InvalidTimestamp);
+    assert_eq!(
+        errors.iter().map(|e| e.index).collect::<Vec<_>>(),
+        [0, 1],
+        "each record is refused, and once"
+    );
+    let Err(BatchError::Records { refusal, errors, .. }) =
+        accept(&claimed, &Limits { keys: Keys::Required, ..limits })
+    else {
+        panic!()
+    };
+    assert_eq!(
+        (refusal, errors.len()),
+        (Refusal::InvalidRecord, 2),
+        "the missing key comes first, as in Kafka"
+    );
+    let timeless = changed(&claimed, |h| h.max_timestamp = -1);
+    let Err(BatchError::Records { refusal, errors, .. }) = accept(&timeless, &Limits::default()) else {
+        panic!()
+    };
+    assert_eq!((refusal, errors.len()), (Refusal::InvalidTimestamp, 2));
     // Where the topic keeps the producer's times, the one time is kept, and is the producer's.
     let kept = accept(&claimed, &Limits::default()).unwrap();
     assert_eq!(kept.header.timestamp_type(), TimestampType::CreateTime);

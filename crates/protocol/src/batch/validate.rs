@@ -8,11 +8,13 @@ use bytes::Bytes;
 
 use crate::Refusal;
 use crate::batch::builder::{BatchBuilder, BatchFields};
+use crate::batch::header::{ATTRIBUTES_AT, CRC_AT, MAGIC_AT};
 use crate::batch::record::{self, RecordParts, Skimmed};
 use crate::batch::records::{MORE, RecordViews};
 use crate::batch::skim::SkimStream;
 use crate::batch::{
-    BatchError, BatchHeader, HEADER_LEN, NO_TIMESTAMP, RecordError, StampedBatch, TimestampType,
+    BatchError, BatchHeader, HEADER_LEN, LOG_OVERHEAD, NO_TIMESTAMP, RecordError, StampedBatch,
+    TimestampType, crc32c,
 };
 use crate::compression::{Codecs, Compression, Effort, Limit};
 
@@ -95,7 +97,7 @@ pub struct Validated {
 /// The first thing that is wrong with the batch; or, when the batch is well formed, all records (at most
 /// [`MAX_RECORD_ERRORS`]) that the topic does not take. See [`BatchError::refusal`].
 pub fn validate(records: &Bytes, limits: &Limits, codecs: &mut Codecs) -> Result<Validated, BatchError> {
-    let header = BatchHeader::parse(records)?;
+    let header = BatchHeader::parse(records).map_err(|error| judged(error, records))?;
     match records.len() {
         have if have < header.size() => {
             return Err(BatchError::Incomplete { needed: header.size(), have });
@@ -121,6 +123,30 @@ pub fn validate(records: &Bytes, limits: &Limits, codecs: &mut Codecs) -> Result
     }
     let findings = check.finish()?;
     correct(header, body, findings, limits, codecs)
+}
+
+/// Why there is no header, as Kafka sees it: a length that no batch has is damage; so is a checksum that does not match,
+/// and the producer will send the batch again. An impossible number under a right checksum is the producer's own.
+fn judged(error: BatchError, records: &[u8]) -> BatchError {
+    let field = |at: usize| records.get(at..)?.first_chunk().copied().map(u32::from_be_bytes);
+    let length = field(LOG_OVERHEAD - 4).map(|length| length as i32);
+    if let (BatchError::Incomplete { .. }, Some(length)) = (&error, length)
+        && records.len() > MAGIC_AT
+        && length < (HEADER_LEN - LOG_OVERHEAD) as i32
+    {
+        return BatchError::corrupt(format!("length {length} is less than a header"));
+    }
+    let size = length.and_then(|length| usize::try_from(length).ok()).map(|length| length + LOG_OVERHEAD);
+    let covered = size.and_then(|size| records.get(ATTRIBUTES_AT..size)).filter(|_| size >= Some(HEADER_LEN));
+    match (error, covered) {
+        (error @ (BatchError::Corrupt(_) | BatchError::Codec(_)), Some(covered))
+            if field(CRC_AT) != Some(crc32c(covered)) =>
+        {
+            BatchError::corrupt(format!("the checksum does not match; {error}"))
+        }
+        (BatchError::Corrupt(what), Some(_)) => BatchError::Invalid(what),
+        (error, _) => error,
+    }
 }
 
 fn check_header(header: &BatchHeader) -> Result<(), BatchError> {
@@ -157,6 +183,8 @@ struct Findings {
 struct Check<'a> {
     header: &'a BatchHeader,
     keys_required: bool,
+    /// Whether the producer says that it is the leader who has set the time.
+    claims_append_time: bool,
     /// The timestamps that are taken; −1 always is.
     earliest: i64,
     latest: i64,
@@ -175,9 +203,10 @@ impl<'a> Check<'a> {
             }
             Timestamps::LogAppendTime { .. } => (i64::MIN, i64::MAX),
         };
-        let mut check = Self {
+        Self {
             header,
             keys_required: limits.keys == Keys::Required,
+            claims_append_time: claims_append_time(header, limits.timestamps),
             earliest,
             latest,
             max_timestamp: NO_TIMESTAMP,
@@ -185,20 +214,6 @@ impl<'a> Check<'a> {
             errors: Vec::new(),
             refused: 0,
             refusal: Refusal::InvalidRecord,
-        };
-        if header.timestamp_type() == TimestampType::LogAppendTime {
-            check.check_append_time(limits.timestamps);
-        }
-        check
-    }
-
-    /// A producer that claims an append time: the leader alone may set it, but where the topic keeps the producer's times
-    /// Kafka takes the batch's one time for all records.
-    fn check_append_time(&mut self, timestamps: Timestamps) {
-        let claimed = self.header.max_timestamp;
-        match timestamps {
-            Timestamps::CreateTime { .. } if claimed != NO_TIMESTAMP => {}
-            _ => self.refuse(0, Refusal::InvalidTimestamp, "a producer must not set the append time".into()),
         }
     }
 
@@ -233,7 +248,7 @@ impl<'a> Check<'a> {
         self.consecutive &= record.offset_delta == index;
         let keyless = self.keys_required && !record.has_key;
         let untimely = (timestamp < self.earliest || timestamp > self.latest) && timestamp != NO_TIMESTAMP;
-        if keyless || untimely {
+        if keyless || untimely || self.claims_append_time {
             self.refuse_record(index, timestamp, keyless);
         }
     }
@@ -243,6 +258,8 @@ impl<'a> Check<'a> {
         if keyless {
             let what = "a compacted topic takes no record without a key";
             self.refuse(index, Refusal::InvalidRecord, what.into());
+        } else if self.claims_append_time {
+            self.refuse(index, Refusal::InvalidTimestamp, "a producer must not set the append time".into());
         } else {
             let (earliest, latest) = (self.earliest, self.latest);
             let what = format!("the timestamp {timestamp} is not within [{earliest}, {latest}]");
@@ -271,6 +288,13 @@ impl<'a> Check<'a> {
         };
         Err(BatchError::Records { refusal: self.refusal, message, errors: self.errors })
     }
+}
+
+/// The leader alone may set an append time. But where the topic keeps the producer's times, Kafka takes the one time of
+/// such a batch for all its records.
+fn claims_append_time(header: &BatchHeader, timestamps: Timestamps) -> bool {
+    let is_kept = matches!(timestamps, Timestamps::CreateTime { .. }) && header.max_timestamp != NO_TIMESTAMP;
+    header.timestamp_type() == TimestampType::LogAppendTime && !is_kept
 }
 
 fn invalid(fault: record::Fault) -> BatchError {

@@ -2,7 +2,8 @@
 //!
 //! [`Codecs`] owns every context and scratch buffer; whoever handles batches keeps one and passes it in, so nothing here
 //! is thread-local and nothing is allocated per batch once it is warm. Hostile bytes yield an error before the limit is
-//! passed: a decoder hands out chunks of at most 4 MiB, and [`Limit`] is checked after each.
+//! passed by much: a decoder hands out chunks of at most 4 MiB, and [`Limit`] is checked after each; only a block of
+//! snappy may be larger, so it is checked before.
 
 mod gzip;
 mod lz4;
@@ -90,8 +91,9 @@ pub struct Limit {
 impl Limit {
     /// The output of the smallest allowance.
     pub const LEAST: usize = 100 << 20;
-    /// How many times larger than its input an output may be, once it is past [`Self::RATIO_FROM`].
-    pub const RATIO: usize = 1000;
+    /// How many times larger than its input an output may be, once it is past [`Self::RATIO_FROM`]; more than deflate's
+    /// 1032, which zeros reach.
+    pub const RATIO: usize = 1100;
     /// Below this output any ratio will do.
     pub const RATIO_FROM: usize = 1 << 20;
 

@@ -50,7 +50,13 @@ pub(super) struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    pub(super) fn next(&mut self, rest: &mut &[u8], block: &mut Block) -> Result<(), CompressionError> {
+    /// `fits` says whether so many bytes more are within the limit: a block may be of any size, so it is asked first.
+    pub(super) fn next(
+        &mut self,
+        rest: &mut &[u8],
+        block: &mut Block,
+        fits: impl Fn(usize) -> Result<(), CompressionError>,
+    ) -> Result<(), CompressionError> {
         // An empty block is no end: go on to one that has something.
         while !rest.is_empty() && block.filled == 0 {
             if self.framed && rest.starts_with(&MAGIC) {
@@ -62,6 +68,7 @@ impl Reading<'_> {
             if len > compressed.len().saturating_mul(MAX_RATIO) {
                 return Err(malformed(format!("{len} bytes cannot be in a block of {}", compressed.len())));
             }
+            fits(len)?;
             block.filled = self
                 .decoder
                 .decompress(compressed, block.space(len))

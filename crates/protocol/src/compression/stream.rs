@@ -58,7 +58,10 @@ impl<'a> PlainStream<'a> {
         match &mut self.decoder {
             Decoder::None => self.plain = std::mem::take(&mut self.rest),
             Decoder::Gzip(reading) => reading.next(&mut self.rest, self.block)?,
-            Decoder::Snappy(reading) => reading.next(&mut self.rest, self.block)?,
+            Decoder::Snappy(reading) => {
+                let fits = |len: usize| self.limit.check(self.input, self.output.saturating_add(len));
+                reading.next(&mut self.rest, self.block, fits)?;
+            }
             Decoder::Lz4(reading) => reading.next(&mut self.rest, self.block)?,
             Decoder::Zstd(reading) => reading.next(&mut self.rest, self.block)?,
         }

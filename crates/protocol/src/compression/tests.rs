@@ -86,6 +86,31 @@ fn a_snappy_block_cannot_promise_more_than_it_can_hold() {
 }
 
 #[test]
+fn a_snappy_block_beyond_the_limit_takes_no_memory() {
+    let plain = prose(3 << 20);
+    let bare = snap::raw::Encoder::new().compress_vec(&plain).unwrap();
+    let limit = Limit { max_bytes: 1 << 20 };
+    let mut codecs = Codecs::new();
+    assert_eq!(
+        codecs.decompress(Compression::Snappy, &bare, limit),
+        Err(CompressionError::TooLarge { max: 1 << 20 })
+    );
+    assert!(codecs.block.bytes.len() <= limit.max_bytes, "{} bytes", codecs.block.bytes.len());
+}
+
+/// Deflate reaches a ratio of 1032 at most, and a text of zeros comes near: it is no bomb.
+#[test]
+fn zeros_in_gzip_are_honest() {
+    let plain = vec![0; 8 << 20];
+    let mut codecs = Codecs::new();
+    let packed = compress(Effort { compression: Compression::Gzip, level: Some(9) }, &plain);
+    assert_eq!(
+        codecs.decompress(Compression::Gzip, &packed, Limit::default()).map(|plain| plain.len()),
+        Ok(8 << 20)
+    );
+}
+
+#[test]
 fn lz4_frames_are_those_of_java() {
     let framed = compress(Compression::Lz4.into(), b"hello");
     // Magic, version 1 with independent blocks, 64 KiB, header checksum, one stored block, end mark.

@@ -70,6 +70,8 @@ pub enum Message {
     Answered(Ticket, Answered),
     /// The cluster has changed. The first one starts the core's partitions.
     Image(Arc<Image>, Arc<Delta>),
+    /// The image is that of a broker that has caught up: what is on the disk and not in it is a stray.
+    CaughtUp,
     /// Close every partition in good order, then report to control.
     Stop,
 }
@@ -203,6 +205,7 @@ impl Core {
                 self.image = image;
                 out.push(Output::ToControl(control::Input::Applied { core: self.id, offset }));
             }
+            Message::CaughtUp => self.shard.set_strays_aside(&self.image),
             Message::Stop => {
                 let rows = self.shard.close();
                 out.push(Output::ToControl(control::Input::Stopped { core: self.id, rows }));

@@ -129,6 +129,18 @@ impl Shard {
         }
     }
 
+    /// Sets aside what lies in the directories and is not wanted here. One core looks for all.
+    pub fn set_strays_aside(&mut self, image: &Image) {
+        let wanted = |topic: &str, index: i32, id: TopicId| {
+            let partition = image.topics.partition(PartitionId { topic: id, index });
+            image.topics.get(id).is_some_and(|known| &*known.name == topic)
+                && partition.is_some_and(|partition| partition.replicas.contains(&self.node.id))
+        };
+        if let Err(error) = self.directories.set_strays_aside(wanted) {
+            tracing::error!(%error, "strays cannot be set aside");
+        }
+    }
+
     fn reconcile_partition(&mut self, now: Now, id: PartitionId, image: &Image, topics: &mut Topics) {
         let Some(partition) = image.topics.partition(id) else { return };
         if !partition.replicas.contains(&self.node.id) {

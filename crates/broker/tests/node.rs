@@ -464,3 +464,22 @@ fn with_flush_messages_1_nothing_is_acknowledged_before_it_is_on_the_disk() {
     world.send(&fetch("t", 0, 0), 12);
     assert_eq!(values(&world.receive::<FetchRequest>(12).unwrap()).len(), 8);
 }
+
+#[test]
+fn a_folder_that_the_cluster_does_not_know_is_set_aside() {
+    let disk: Arc<dyn Disk> = Arc::new(MemoryDisk::new());
+    let mut world = World::start(Arc::clone(&disk), &[]);
+    world.create("t", 1);
+    base_offset(&world.call(&produce("t", 0, &["a"]), 9));
+    world.stop();
+    drop(world);
+    let data = std::path::Path::new("./data");
+    disk.create_dir(&data.join("gone-3")).unwrap();
+    let id = Uuid::from_random([5; 16]);
+    ottla_log::partition_metadata::write(&*disk, &data.join("gone-3"), id).unwrap();
+    let mut world = World::start(Arc::clone(&disk), &[]);
+    let names: Vec<String> = disk.list(data).unwrap().into_iter().map(|entry| entry.name).collect();
+    assert!(!names.contains(&"gone-3".into()), "{names:?}");
+    assert!(names.iter().any(|name| name.starts_with("gone-3.") && name.ends_with("-stray")), "{names:?}");
+    assert_eq!(values(&world.call(&fetch("t", 0, 0), 12)), ["a"]);
+}

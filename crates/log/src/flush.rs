@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use ottla_protocol::Offset;
 
-use crate::checkpoint;
+use crate::{checkpoint, partition_metadata};
 use crate::disk::{DiskError, DiskFile};
 use crate::epochs::EpochEntry;
 use crate::log::Log;
@@ -71,6 +71,11 @@ impl PendingFlush {
         }
         let Place { disk, dir } = &self.place;
         if self.folders.own {
+            match disk.open(&dir.join(partition_metadata::FILE_NAME)) {
+                Ok(file) => file.sync()?,
+                Err(error) if error.is_missing() => {}
+                Err(error) => return Err(error),
+            }
             disk.sync_dir(dir)?;
         }
         match dir.parent() {

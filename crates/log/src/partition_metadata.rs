@@ -1,5 +1,6 @@
 //! `partition.metadata`: the topic id of a partition's folder, written before the first append.
 
+use std::io::IoSlice;
 use std::path::Path;
 
 use ottla_protocol::{TopicId, Uuid};
@@ -26,12 +27,26 @@ pub fn read(disk: &dyn Disk, dir: &Path) -> Result<Option<TopicId>, DiskError> {
     id.filter(|id| !id.is_zero()).map(Some).ok_or_else(|| corrupt("no topic id"))
 }
 
+/// Writes the topic id of the partition in `dir`. It goes to the disk with the log's first flush, so that making a
+/// thousand partitions does not cost thousands of syncs; before that flush nothing in the folder is there for good.
+///
+/// # Errors
+/// [`DiskError`].
+pub fn write_unsynced(disk: &dyn Disk, dir: &Path, id: TopicId) -> Result<(), DiskError> {
+    let file = disk.create(&dir.join(FILE_NAME))?;
+    file.write_at(&[IoSlice::new(text(id).as_bytes())], 0)
+}
+
+fn text(id: TopicId) -> String {
+    format!("version: 0\ntopic_id: {id}")
+}
+
 /// Writes the topic id of the partition in `dir`, for good.
 ///
 /// # Errors
 /// [`DiskError`].
 pub fn write(disk: &dyn Disk, dir: &Path, id: TopicId) -> Result<(), DiskError> {
-    disk.replace(&dir.join(FILE_NAME), format!("version: 0\ntopic_id: {id}").as_bytes())
+    disk.replace(&dir.join(FILE_NAME), text(id).as_bytes())
 }
 
 #[cfg(test)]

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ottla_log::checkpoint::{OffsetCheckpoint, Offsets};
-use ottla_log::directory::{LogDirectory, PartitionFolder, deleted_name, folder_name};
+use ottla_log::directory::{LogDirectory, PartitionFolder, deleted_name, folder_name, stray_name};
 use ottla_log::{DiskError, Log, LogConfig, OpenHint, Stop, partition_metadata};
 use ottla_protocol::{Now, Offset, PartitionId, Uuid};
 
@@ -184,8 +184,13 @@ impl Directories {
         let Directory { log_directory, recovered, .. } = &self.directories[directory];
         let disk = &log_directory.disk;
         let dir = log_directory.path.join(folder_name(topic, id.index));
-        let existing =
-            if disk.stat(&dir)?.is_some() { partition_metadata::read(&**disk, &dir)? } else { None };
+        let existing = match disk.stat(&dir)? {
+            Some(_) => partition_metadata::read(&**disk, &dir).or_else(|error| {
+                // The power went before the first flush: nothing here was ever promised to anybody.
+                if error.is_corrupt() { Ok(None) } else { Err(error) }
+            })?,
+            None => None,
+        };
         let known = match existing {
             Some(owner) if owner != id.topic => {
                 set_aside(log_directory, &dir, topic, PartitionId { topic: owner, index: id.index })?;
@@ -203,8 +208,7 @@ impl Directories {
         };
         if !known {
             disk.create_dir(&dir)?;
-            partition_metadata::write(&**disk, &dir, id.topic)?;
-            disk.sync_dir(&log_directory.path)?;
+            partition_metadata::write_unsynced(&**disk, &dir, id.topic)?;
         }
         let jitter_seed =
             u64::from_be_bytes(*id.topic.0.last_chunk().unwrap_or(&[0; 8])) ^ id.index.unsigned_abs() as u64;
@@ -214,7 +218,32 @@ impl Directories {
         Ok((log, high_watermark))
     }
 
-    /// Renames the folder of a deleted partition, so that its name is free, and removes it.
+    /// Sets the folders aside that were found at the start and that the cluster does not want here: `wanted` says of
+    /// each, by topic name, partition and topic id. They get Kafka's name for strays and are left to the operator.
+    ///
+    /// # Errors
+    /// The disk's.
+    pub fn set_strays_aside(&self, wanted: impl Fn(&str, i32, Uuid) -> bool) -> Result<(), DiskError> {
+        for ((topic, partition), &directory) in &self.found {
+            let LogDirectory { disk, path, .. } = &self.directories[directory].log_directory;
+            let dir = path.join(folder_name(topic, *partition));
+            // It may have been deleted, or set aside, since.
+            if disk.stat(&dir)?.is_none() {
+                continue;
+            }
+            let owner = partition_metadata::read(&**disk, &dir).ok().flatten();
+            if owner.is_some_and(|owner| wanted(topic, *partition, owner)) {
+                continue;
+            }
+            let aside = path.join(stray_name(topic, *partition, owner.unwrap_or(Uuid::ZERO)));
+            tracing::warn!(from = %dir.display(), to = %aside.display(), "the cluster does not know this partition here");
+            disk.rename(&dir, &aside)?;
+        }
+        Ok(())
+    }
+
+    /// Renames the folder of a deleted partition, so that its name is free, and removes it. Nothing is synced: what a
+    /// power failure brings back is found to be a stray.
     ///
     /// # Errors
     /// The disk's.
@@ -242,6 +271,5 @@ fn set_aside(
 ) -> Result<PathBuf, DiskError> {
     let gone = directory.path.join(deleted_name(topic, id.index, id.topic));
     directory.disk.rename(dir, &gone)?;
-    directory.disk.sync_dir(&directory.path)?;
     Ok(gone)
 }

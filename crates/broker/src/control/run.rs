@@ -198,7 +198,9 @@ impl Control {
                 }
                 Event::Elected(epoch) => self.elected(now, epoch, out),
                 Event::Following(leader) => {
-                    tracing::info!(leader = leader.map(|id| id.0), "following the quorum's leader");
+                    if let Some(leader) = leader {
+                        tracing::info!(%leader, "following the quorum's leader");
+                    }
                     self.deposed(now, out);
                 }
                 Event::Fatal(error) => self.fatal(error, out),
@@ -273,6 +275,7 @@ impl Control {
         let Some(to) = self.registration.heard(now, response) else { return };
         out.push(Output::Stage { from, to });
         match to {
+            Stage::Recovery => out.push(Output::ToCore(CoreId(0), Message::CaughtUp)),
             Stage::Running => out.push(Output::OpenListeners),
             Stage::ShuttingDown => self.close_cores(out),
             _ => {}

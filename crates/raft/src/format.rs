@@ -146,6 +146,9 @@ pub fn format(
     for path in todo {
         let (kind, id) = kind_and_id(formatting, path, random);
         disk.create_dir(path)?;
+        if let Some(above) = path.parent().filter(|above| !above.as_os_str().is_empty()) {
+            disk.sync_dir(above)?;
+        }
         if kind != DirectoryKind::Data && formatting.quorum.is_some() {
             write_bootstrap(disk, formatting, path, id, now)?;
         }

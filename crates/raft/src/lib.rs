@@ -32,7 +32,7 @@ pub use control_record::ControlRecord;
 pub use message::{OffsetAndEpoch, Peer, SnapshotId, Ticket};
 pub use opening::{log_config, open_log};
 pub use output::{AppendError, CommittedBatch, Content, Fatal, Input, LeaderAndEpoch, Output};
-pub use raft::Raft;
+pub use raft::{Raft, ReplicaProgress};
 pub use role::Role;
 pub use snapshot::{Snapshot, SnapshotError, SnapshotWriter};
 pub use voters::{Endpoint, ReplicaKey, Voter, Voters};

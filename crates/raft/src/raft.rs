@@ -23,10 +23,21 @@ use crate::mutant::Mutant;
 use crate::output::{AppendError, CommittedBatch, Fatal, Input, LeaderAndEpoch, Output};
 use crate::random::Random;
 use crate::replication::Parked;
-use crate::role::{Candidate, Follower, Resigned, Role, Unattached};
+use crate::role::{Candidate, Follower, Progress, Resigned, Role, Unattached};
 use crate::snapshot::{Snapshot, SnapshotError, SnapshotWriter};
 use crate::store::{ElectionState, ElectionStore};
-use crate::voters::{Endpoint, Voters};
+use crate::voters::{Endpoint, ReplicaKey, Voters};
+
+/// How far a replica has come, as the leader knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReplicaProgress {
+    /// Which replica.
+    pub key: ReplicaKey,
+    /// Voter or observer.
+    pub votes: bool,
+    /// What it has said of itself; `None` for the leader, which is always where its log is.
+    pub progress: Option<Progress>,
+}
 
 /// Roles may follow on each other within one step: prospective, candidate, leader. This many never do.
 const TRANSITIONS_MAX: usize = 8;
@@ -160,6 +171,23 @@ impl Raft {
     #[must_use]
     pub fn leader_and_epoch(&self) -> LeaderAndEpoch {
         LeaderAndEpoch { leader: self.election.leader, epoch: self.election.epoch }
+    }
+
+    /// How far every voter and observer is, as this leader knows it: what DescribeQuorum shows. Empty elsewhere.
+    #[must_use]
+    pub fn replicas(&self) -> Vec<ReplicaProgress> {
+        let Role::Leader(leader) = &self.role else { return Vec::new() };
+        let voters = self.voters().ids().filter_map(|id| self.voters().key(id)).map(|key| ReplicaProgress {
+            key,
+            votes: true,
+            progress: (key.id != self.config.me.id).then(|| leader.follower(key.id)),
+        });
+        let observers = leader.observers().map(|(key, progress)| ReplicaProgress {
+            key,
+            votes: false,
+            progress: Some(*progress),
+        });
+        voters.chain(observers).collect()
     }
 
     /// What this replica is.

@@ -436,7 +436,7 @@ impl World {
         }
         if self.random.below(10_000) < self.faults.crash_in_disk {
             let replica = &mut self.replicas[node];
-            replica.disk.crash_at(replica.disk.changes() + 1 + self.random.below(8));
+            replica.disk.crash_at(1 + self.random.below(8));
             replica.doomed = true;
             return Ok(());
         }

@@ -312,27 +312,29 @@ impl Raft {
             Role::Prospective(role) => role.election = timeout,
             _ => {}
         }
-        self.election.voted = Some(candidate);
+        let election = ElectionState { voted: Some(candidate), ..self.election };
         if self.config.has(Mutant::VoteNotPersisted) {
+            self.election = election;
             return Ok(());
         }
-        self.save()
+        self.save(election)
     }
 
     /// The one door into a role: first the disk, then the role. What was asked in the old role is forgotten.
     fn enter(&mut self, election: ElectionState, role: Role) -> Result<(), Fatal> {
         debug_assert!(election.epoch >= self.election.epoch, "epochs do not go back");
-        self.election = election;
-        self.save()?;
+        self.save(election)?;
         self.links.reset();
         tracing::debug!(node = %self.config.me.id, epoch = %election.epoch, leader = ?election.leader, "{}", role.name());
         self.role = role;
         Ok(())
     }
 
-    fn save(&mut self) -> Result<(), Fatal> {
+    fn save(&mut self, election: ElectionState) -> Result<(), Fatal> {
         let membership = self.journal.membership();
-        Ok(self.store.save(self.election, membership.kraft_version(), membership.voters())?)
+        self.store.save(election, membership.kraft_version(), membership.voters())?;
+        self.election = election;
+        Ok(())
     }
 
     fn grants(&self, candidate: ReplicaKey, log_end: OffsetAndEpoch, ballot: Ballot) -> bool {

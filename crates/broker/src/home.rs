@@ -14,8 +14,10 @@ use ottla_log::{Disk, DiskError};
 use ottla_metadata::config::NodeConfig;
 use ottla_metadata::config::node::Quorum;
 use ottla_protocol::{NodeId, Now, Uuid};
-use ottla_raft::format::{self, FormatError, FormattedDirectory, Formatting, IfFormatted, InitialQuorum};
+use ottla_raft::format::{FormatError, FormattedDirectory, Formatting, IfFormatted, InitialQuorum};
 pub use ottla_raft::random::Random;
+// For the tool that formats in the operator's name.
+pub use ottla_raft::{format, voters};
 use ottla_raft::voters::Endpoint;
 
 use crate::control::{Directories, Directory};

@@ -238,6 +238,13 @@ pub fn supported(feature: &str) -> Range {
 const DEPENDENCIES: &[(&str, i16, &str, i16)] =
     &[(ELR_VERSION, 1, METADATA_VERSION, 23), (SHARE_VERSION, 2, METADATA_VERSION, 31)];
 
+/// What `feature` at `level` depends on: other features, each with its least level.
+#[must_use]
+pub fn dependencies(feature: &str, level: i16) -> Vec<(&'static str, i16)> {
+    let rows = DEPENDENCIES.iter().filter(|(name, from, ..)| *name == feature && level >= *from);
+    rows.map(|(_, _, other, least)| (*other, *least)).collect()
+}
+
 /// The first thing that stands in the way of `feature` at `level`, given all proposed levels.
 #[must_use]
 pub fn missing_dependency(feature: &str, level: i16, proposed: &BTreeMap<String, i16>) -> Option<String> {

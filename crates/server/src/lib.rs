@@ -24,5 +24,6 @@ mod system;
 
 pub use ottla_broker::Node;
 pub use ottla_broker::control::Stage;
+pub use ottla_broker::home;
 pub use ottla_broker::node::{Listener, ListenerKind};
 pub use server::{Facts, Life, Server, StartError};

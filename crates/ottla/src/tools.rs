@@ -14,6 +14,8 @@ mod get_offsets;
 mod java;
 mod options;
 mod signals;
+mod storage;
+mod subcommands;
 mod topics;
 
 use std::io::{self, BufWriter, Write};
@@ -45,6 +47,7 @@ pub const TOOLS: &[Tool] = &[
     Tool { name: "kafka-console-consumer", usage: &console_consumer::USAGE, run: console_consumer::run },
     Tool { name: "kafka-console-producer", usage: &console_producer::USAGE, run: console_producer::run },
     Tool { name: "kafka-get-offsets", usage: &get_offsets::USAGE, run: get_offsets::run },
+    Tool { name: "kafka-storage", usage: &storage::USAGE, run: storage::run },
     Tool { name: "kafka-topics", usage: &topics::USAGE, run: topics::run },
 ];
 
@@ -72,6 +75,11 @@ fn tell(tool: &Tool, failure: &Failure, out: Out<'_>) -> ExitCode {
         Failure::Printed(message) => {
             // Where stdout is gone there is nobody to tell.
             let _ = writeln!(out, "{message}").and_then(|()| out.flush());
+        }
+        Failure::Told => {}
+        Failure::Help(text) => {
+            let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+            return ExitCode::SUCCESS;
         }
         Failure::Version => {
             let _ = writeln!(out, "{}", crate::VERSION).and_then(|()| out.flush());

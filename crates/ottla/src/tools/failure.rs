@@ -20,6 +20,10 @@ pub enum Failure {
     Printed(String),
     /// The version on stdout; exit code 0.
     Version,
+    /// What was asked for on stdout; exit code 0. `--help` of tools with subcommands.
+    Help(String),
+    /// Everything has been said; exit code 1.
+    Told,
     /// A signal ended it; the exit code a shell gives to such a death.
     Signal(u8),
     /// Nobody reads what we print any more: not an error.
@@ -30,8 +34,8 @@ impl Failure {
     /// The message without its place, for tools that give every error one frame.
     pub fn message(&self) -> &str {
         match self {
-            Self::Usage(text) | Self::Error(text) | Self::Printed(text) => text,
-            Self::Version | Self::Signal(_) | Self::ClosedPipe => "",
+            Self::Usage(text) | Self::Error(text) | Self::Printed(text) | Self::Help(text) => text,
+            Self::Version | Self::Told | Self::Signal(_) | Self::ClosedPipe => "",
         }
     }
 }

@@ -1,9 +1,12 @@
 //! Forms that Java gives things without being asked, and that scripts have come to know.
 
+/// The buckets of a `HashMap` whose maker did not say how many entries it would have.
+pub const UNKNOWN_SIZE: usize = 16;
+
 /// The entries in the order in which a Java `HashMap<String, …>` filled with them would list them.
-pub fn hash_map_order<T>(mut entries: Vec<T>, key: impl Fn(&T) -> &str) -> Vec<T> {
-    let mut buckets = 16;
-    while entries.len() > buckets / 4 * 3 {
+pub fn hash_map_order<T>(mut entries: Vec<T>, made_for: usize, key: impl Fn(&T) -> &str) -> Vec<T> {
+    let mut buckets = made_for.next_power_of_two();
+    while entries.len() > buckets * 3 / 4 {
         buckets *= 2;
     }
     entries.sort_by_key(|entry| spread(hash(key(entry))) as usize & (buckets - 1));
@@ -50,10 +53,17 @@ mod tests {
         // Among the 37 settings of a topic, which make 64 buckets, Kafka's tool lists these four so.
         let mut all: Vec<String> = (0..33).map(|n| format!("other{n}")).collect();
         all.extend(keys.into_iter().map(str::to_owned));
-        let ordered = hash_map_order(all, |key| key);
+        let ordered = hash_map_order(all, UNKNOWN_SIZE, |key| key);
         let seen: Vec<&str> =
             ordered.iter().map(String::as_str).filter(|k| !k.starts_with("other")).collect();
         assert_eq!(seen, ["min.insync.replicas", "cleanup.policy", "retention.ms", "max.message.bytes"]);
+    }
+
+    #[test]
+    fn a_map_made_for_its_entries_has_another_order() {
+        let order =
+            |made_for| hash_map_order(vec!["producer_byte_rate", "consumer_byte_rate"], made_for, |key| key);
+        assert_eq!(order(2), ["consumer_byte_rate", "producer_byte_rate"]);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use ottla_protocol::{Refusal, Uuid};
 use super::connect;
 use super::failure::Failure;
 use super::filter::{TopicPattern, is_internal, with_bootstrap};
-use super::java::hash_map_order;
+use super::java::{UNKNOWN_SIZE, hash_map_order};
 use super::options::{Flag, Options, Usage};
 use super::{Out, block_on, parse};
 
@@ -443,7 +443,7 @@ fn min_isr(config: &DescribeConfigsResult) -> Result<usize, Failure> {
 
 /// `name=value` of everything that is not Kafka's default, in the order of Kafka's tool.
 fn overrides(config: &DescribeConfigsResult) -> Vec<String> {
-    let entries = hash_map_order(config.configs.iter().collect(), |entry| &entry.name);
+    let entries = hash_map_order(config.configs.iter().collect(), UNKNOWN_SIZE, |entry| &entry.name);
     let own = entries
         .into_iter()
         .filter(|entry| ConfigSource::from_code(entry.config_source) != ConfigSource::Default);

@@ -157,7 +157,7 @@ fn quota_line(entry: &EntryData) -> String {
     };
     let parts = [("user", "user-principal"), ("client-id", "client-id"), ("ip", "ip")];
     let who: Vec<String> = parts.iter().filter_map(part).collect();
-    let values = java::hash_map_order(entry.values.iter().collect(), |value| &value.key);
+    let values = java::hash_map_order(entry.values.iter().collect(), entry.values.len(), |value| &value.key);
     let values: Vec<String> = values.iter().map(|v| format!("{}={}", v.key, java::double(v.value))).collect();
     format!("Quota configs for {} are {}", who.join(", "), values.join(", "))
 }

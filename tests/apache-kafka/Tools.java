@@ -24,7 +24,10 @@ public final class Tools {
         @Override public void flush() throws IOException { target.flush(); }
     }
 
-    private static Integer exit;
+    /** How long one call may take. */
+    private static final long AT_MOST_MS = 60_000;
+
+    private static volatile Integer exit;
 
     private static void end(int code) {
         if (exit == null) exit = code;
@@ -53,7 +56,15 @@ public final class Tools {
             System.setIn(new ByteArrayInputStream(call.path("stdin").asText().getBytes(StandardCharsets.UTF_8)));
             List<String> args = new ArrayList<>();
             call.path("args").forEach(argument -> args.add(argument.asText()));
-            run(call.path("class").asText(), args.toArray(new String[0]));
+            Thread tool = new Thread(() -> run(call.path("class").asText(), args.toArray(new String[0])));
+            tool.setDaemon(true);
+            tool.start();
+            tool.join(AT_MOST_MS);
+            if (tool.isAlive()) {
+                System.err.println("no end within " + AT_MOST_MS + " ms");
+                for (StackTraceElement at : tool.getStackTrace()) System.err.println("\tat " + at);
+                exit = 124;
+            }
             // The console producer sends what is left in its hook.
             for (Runnable hook : hooks) {
                 Thread thread = new Thread(hook);

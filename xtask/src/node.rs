@@ -293,7 +293,8 @@ pub fn scratch(name: &str) -> anyhow::Result<PathBuf> {
 /// client that tries again while the node is down could meet itself.
 fn free_port() -> anyhow::Result<u16> {
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    let first = u16::try_from(std::process::id() % 10_000).unwrap_or_default();
+    // Two runs at once have neighbouring process ids, and need distant ports.
+    let first = u16::try_from(std::process::id().wrapping_mul(97) % 10_000).unwrap_or_default();
     for _ in 0..10_000 {
         let port = 20_000 + (first + NEXT.fetch_add(1, Ordering::Relaxed)) % 10_000;
         if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {

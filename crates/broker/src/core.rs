@@ -3,7 +3,7 @@
 //! [`Core::step`] takes what has happened and fills a list of effects; what the core asks of itself never leaves it.
 //! Order: questions of one session reach one shard in the order in which they were asked.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -119,6 +119,8 @@ pub struct Core {
     codecs: Codecs,
     shard: Shard,
     sessions: BTreeMap<SessionId, Session>,
+    /// The deadline of every session that has one: a node asks for the next after each step.
+    deadlines: BTreeSet<(Deadline, SessionId)>,
     /// Questions and replies within this core that are still to be delivered. Empty between steps.
     pending: VecDeque<Pending>,
 }
@@ -152,6 +154,7 @@ impl Core {
             codecs: Codecs::new(),
             shard,
             sessions: BTreeMap::new(),
+            deadlines: BTreeSet::new(),
             pending: VecDeque::new(),
         }
     }
@@ -159,7 +162,7 @@ impl Core {
     /// The next moment at which the core wants a [`Input::Tick`].
     #[must_use]
     pub fn deadline(&self) -> Option<Deadline> {
-        let sessions = self.sessions.values().filter_map(Session::deadline).min();
+        let sessions = self.deadlines.first().map(|&(deadline, _)| deadline);
         [sessions, self.shard.deadline()].into_iter().flatten().min()
     }
 
@@ -176,7 +179,8 @@ impl Core {
                 self.sessions.insert(session, Session::new(self.id, session, listener, host));
             }
             Input::Closed { session } => {
-                self.sessions.remove(&session);
+                let deadline = self.sessions.remove(&session).and_then(|gone| gone.deadline());
+                self.move_deadline(session, deadline, None);
             }
             Input::Frame { session, frame } => {
                 self.with_session(now, session, out, |session, around, asks| {
@@ -215,12 +219,8 @@ impl Core {
 
     fn tick(&mut self, now: Now, out: &mut Vec<Output>) {
         self.shard.tick(now);
-        let due: Vec<SessionId> = self
-            .sessions
-            .iter()
-            .filter(|(_, session)| session.deadline().is_some_and(|deadline| now.reached(deadline)))
-            .map(|(&id, _)| id)
-            .collect();
+        let due = self.deadlines.iter().take_while(|&&(deadline, _)| now.reached(deadline));
+        let due: Vec<SessionId> = due.map(|&(_, id)| id).collect();
         for id in due {
             self.with_session(now, id, out, Session::expire);
         }
@@ -279,9 +279,12 @@ impl Core {
             codecs: &mut self.codecs,
         };
         let mut asks = Vec::new();
+        let deadline_before = session.deadline();
         act(session, &mut around, &mut asks);
         let chunks = session.take_ready();
         let closing = session.closing();
+        let deadline = session.deadline().filter(|_| closing.is_none());
+        self.move_deadline(id, deadline_before, deadline);
         if !chunks.is_empty() {
             out.push(Output::Write { session: id, chunks });
         }
@@ -291,6 +294,15 @@ impl Core {
         }
         for (ticket, question) in asks {
             self.route(ticket, question, out);
+        }
+    }
+
+    fn move_deadline(&mut self, id: SessionId, from: Option<Deadline>, to: Option<Deadline>) {
+        if from != to {
+            if let Some(from) = from {
+                self.deadlines.remove(&(from, id));
+            }
+            self.deadlines.extend(to.map(|to| (to, id)));
         }
     }
 

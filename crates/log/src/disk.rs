@@ -18,6 +18,8 @@ use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::place::Cold;
+
 /// A file system, or a made-up one.
 pub trait Disk: Send + Sync + fmt::Debug {
     /// Opens an existing file for reading and writing.
@@ -256,6 +258,11 @@ impl DiskError {
     #[must_use]
     pub fn is_missing(&self) -> bool {
         self.source.kind() == io::ErrorKind::NotFound
+    }
+
+    /// Where to read first, when the error is that bytes are not in the page cache.
+    pub(crate) fn cold_position(&self) -> Option<u64> {
+        self.source.get_ref()?.downcast_ref::<Cold>().map(|cold| cold.position)
     }
 
     /// What was read is not what was once written: a checksum or a form is wrong.

@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use ottla_protocol::Offset;
 
-use crate::{checkpoint, partition_metadata};
 use crate::disk::{DiskError, DiskFile};
 use crate::epochs::EpochEntry;
 use crate::log::Log;
 use crate::place::{Place, SNAPSHOT};
 use crate::segment::{Role, Syncing};
+use crate::{checkpoint, partition_metadata};
 
 /// A flush that has not begun. [`run`](Self::run) it, on any thread.
 #[derive(Debug)]
@@ -69,7 +69,7 @@ impl PendingFlush {
         for file in &self.files {
             file.sync()?;
         }
-        let Place { disk, dir } = &self.place;
+        let Place { disk, dir, .. } = &self.place;
         if self.folders.own {
             match disk.open(&dir.join(partition_metadata::FILE_NAME)) {
                 Ok(file) => file.sync()?,

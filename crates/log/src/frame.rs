@@ -7,6 +7,7 @@ use ottla_protocol::Offset;
 use ottla_protocol::batch::{BatchHeader, HEADER_LEN, LOG_OVERHEAD, NO_TIMESTAMP};
 
 use crate::disk::{DiskError, DiskFile};
+use crate::place::{LOG, Place};
 
 const MAGIC_AT: usize = 16;
 /// Where the old formats' checksum begins to cover.
@@ -75,6 +76,8 @@ const WINDOW: usize = 4096;
 
 /// Walks over the batches of a file by their headers, reading little.
 pub(crate) struct Walk<'a> {
+    place: &'a Place,
+    base: Offset,
     file: &'a dyn DiskFile,
     position: u32,
     end: u32,
@@ -84,9 +87,9 @@ pub(crate) struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    /// Over the whole batches in `position..end`; both must be boundaries of batches.
-    pub fn new(file: &'a dyn DiskFile, position: u32, end: u32) -> Self {
-        Self { file, position, end, window: [0; WINDOW], window_at: 0, window_len: 0 }
+    /// Over the whole batches in `position..end` of the segment at `base`; both must be boundaries of batches.
+    pub fn new(place: &'a Place, base: Offset, file: &'a dyn DiskFile, (position, end): (u32, u32)) -> Self {
+        Self { place, base, file, position, end, window: [0; WINDOW], window_at: 0, window_len: 0 }
     }
 
     /// The next batch and where it begins.
@@ -102,12 +105,17 @@ impl<'a> Walk<'a> {
         let inside = (position.wrapping_sub(self.window_at)) as usize;
         if position < self.window_at || inside + needed > self.window_len {
             let wanted = WINDOW.min((self.end - position) as usize);
-            self.window_len = self.file.read_at(&mut self.window[..wanted], u64::from(position))?;
+            self.window_len = self.place.read(
+                self.file,
+                (self.base, LOG),
+                &mut self.window[..wanted],
+                u64::from(position),
+            )?;
             self.window_at = position;
         }
         let inside = (position - self.window_at) as usize;
-        let corrupt =
-            |what: String| DiskError::corrupt("segment".as_ref(), format!("at position {position}: {what}"));
+        let path = || self.place.path(self.base, LOG);
+        let corrupt = |what: String| DiskError::corrupt(&path(), format!("at position {position}: {what}"));
         let frame = Frame::parse(&self.window[inside..self.window_len]).map_err(corrupt)?;
         let next = position.checked_add(frame.size).filter(|next| *next <= self.end);
         self.position =

@@ -97,7 +97,7 @@ impl<const N: usize> EntryFile<N> {
         let mut tail = Vec::new();
         if count > 0 {
             tail.push([0; N]);
-            read_exactly(&*file, tail.as_flattened_mut(), u64::from(count - 1) * N as u64)?;
+            self.read(place, &*file, tail.as_flattened_mut(), u64::from(count - 1) * N as u64)?;
         }
         self.state = State::Read(Entries { written: count, before: count - tail.len() as u32, tail });
         Ok(Loaded::Now)
@@ -165,7 +165,7 @@ impl<const N: usize> EntryFile<N> {
         while high - low > PAGE {
             let middle = low + (high - low) / 2;
             let mut entry = [0; N];
-            read_exactly(&*file, &mut entry, u64::from(middle) * N as u64)?;
+            self.read(place, &*file, &mut entry, u64::from(middle) * N as u64)?;
             if holds(&entry) {
                 low = middle + 1;
             } else {
@@ -174,7 +174,7 @@ impl<const N: usize> EntryFile<N> {
         }
         let mut page = [[0; N]; PAGE as usize];
         let page = &mut page[..(high - low) as usize];
-        read_exactly(&*file, page.as_flattened_mut(), u64::from(low) * N as u64)?;
+        self.read(place, &*file, page.as_flattened_mut(), u64::from(low) * N as u64)?;
         Ok(low + page.partition_point(&holds) as u32)
     }
 
@@ -185,7 +185,7 @@ impl<const N: usize> EntryFile<N> {
             return Ok(entries.tail[in_tail as usize]);
         }
         let mut entry = [0; N];
-        read_exactly(&*self.open(place)?, &mut entry, u64::from(n) * N as u64)?;
+        self.read(place, &*self.open(place)?, &mut entry, u64::from(n) * N as u64)?;
         Ok(entry)
     }
 
@@ -222,7 +222,7 @@ impl<const N: usize> EntryFile<N> {
 
     fn get_written(&self, place: &Place, n: u32) -> Result<[u8; N], DiskError> {
         let mut entry = [0; N];
-        read_exactly(&*self.open(place)?, &mut entry, u64::from(n) * N as u64)?;
+        self.read(place, &*self.open(place)?, &mut entry, u64::from(n) * N as u64)?;
         Ok(entry)
     }
 
@@ -239,6 +239,20 @@ impl<const N: usize> EntryFile<N> {
         file.write_at(&[IoSlice::new(fresh.as_flattened())], u64::from(entries.written) * N as u64)?;
         entries.written = entries.count();
         Ok(())
+    }
+
+    fn read(
+        &self,
+        place: &Place,
+        file: &dyn DiskFile,
+        buffer: &mut [u8],
+        position: u64,
+    ) -> Result<(), DiskError> {
+        if place.read(file, (self.base, self.suffix), buffer, position)? == buffer.len() {
+            return Ok(());
+        }
+        let path = place.path(self.base, self.suffix);
+        Err(DiskError::corrupt(&path, format!("it ends before {}", position + buffer.len() as u64)))
     }
 
     fn open(&self, place: &Place) -> Result<Arc<dyn DiskFile>, DiskError> {
@@ -272,16 +286,6 @@ pub(crate) enum Loaded {
     Now,
 }
 
-fn read_exactly(file: &dyn DiskFile, buffer: &mut [u8], position: u64) -> Result<(), DiskError> {
-    if file.read_at(buffer, position)? == buffer.len() {
-        return Ok(());
-    }
-    Err(DiskError::corrupt(
-        "index".as_ref(),
-        format!("the file ends before {}", position + buffer.len() as u64),
-    ))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -291,7 +295,7 @@ mod tests {
     fn place() -> Place {
         let disk = MemoryDisk::new();
         disk.create_dir("/p".as_ref()).unwrap();
-        Place { disk: Arc::new(disk), dir: "/p".into() }
+        Place::new(Arc::new(disk), "/p".into())
     }
 
     #[derive(Clone, Debug)]
@@ -365,7 +369,7 @@ mod tests {
     fn a_full_disk_makes_entries_wait() {
         let disk = MemoryDisk::new();
         disk.create_dir("/p".as_ref()).unwrap();
-        let place = Place { disk: Arc::new(disk.clone()), dir: "/p".into() };
+        let place = Place::new(Arc::new(disk.clone()), "/p".into());
         let mut file = EntryFile::<4>::empty(Offset(0), ".index");
         disk.set_capacity(Some(10));
         for i in 0..200u32 {

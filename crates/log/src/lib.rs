@@ -41,5 +41,5 @@ pub use log::{Appended, Log};
 pub use producers::Producers;
 pub use recovery::{OpenHint, Recovered, Stop};
 pub use retention::Removed;
-pub use slice::{FirstBatch, Found, ReadError, ReadLimit, Slice};
+pub use slice::{ColdRead, FirstBatch, Found, Probe, ReadError, ReadLimit, Slice};
 pub use timestamps::TimestampOffset;

@@ -6,19 +6,20 @@
 //! failed the log takes no more changes. A full disk is not such a failure.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use ottla_protocol::batch::StampedBatch;
 use ottla_protocol::{LeaderEpoch, Now, Offset};
 
 use crate::config::LogConfig;
-use crate::disk::DiskError;
+use crate::disk::{DiskError, DiskFile};
 use crate::epochs::Epochs;
 use crate::index::AbortedTransaction;
-use crate::place::Place;
+use crate::place::{Place, Reach};
 use crate::producers::Producers;
 use crate::recovery::{Recovered, Stop, note_aborted};
 use crate::segment::{Incoming, Reading, Segment, Stretch, frame_of};
-use crate::slice::{FirstBatch, Found, ReadError, ReadLimit, Slice};
+use crate::slice::{ColdRead, FirstBatch, Found, Probe, ReadError, ReadLimit, Slice};
 use crate::snapshots::Snapshots;
 
 /// A partition's bytes on disk.
@@ -165,6 +166,26 @@ impl Log {
         Ok(found)
     }
 
+    /// As [`read`](Self::read), but it does not wait for the disk.
+    ///
+    /// # Errors
+    /// As [`read`](Self::read).
+    pub fn probe(&mut self, from: Offset, limit: ReadLimit) -> Result<Probe, ReadError> {
+        self.place.reach = Reach::Cache;
+        let result = self.read(from, limit);
+        self.place.reach = Reach::Disk;
+        match result {
+            Err(ReadError::Disk(error)) => match error.cold_position() {
+                Some(position) => {
+                    let disk = Arc::clone(&self.place.disk);
+                    Ok(Probe::Cold(ColdRead::new(disk, error.path, position)))
+                }
+                None => Err(ReadError::Disk(error)),
+            },
+            result => result.map(Probe::Found),
+        }
+    }
+
     /// The transactions that were aborted and may have records in `from..up_to`, by their markers.
     ///
     /// # Errors
@@ -277,6 +298,22 @@ impl Log {
         &self.place.dir
     }
 
+    /// Gives the partition's folder another name in the same log directory, for good: when the topic is deleted, or a
+    /// copy takes the place of the original.
+    ///
+    /// # Errors
+    /// [`DiskError`].
+    pub fn rename_to(&mut self, name: &str) -> Result<(), DiskError> {
+        self.durable.check()?;
+        let dir = self.place.dir.with_file_name(name);
+        let disk = Arc::clone(&self.place.disk);
+        let parent = dir.parent().unwrap_or(Path::new(".")).to_owned();
+        let renamed = disk.rename(&self.place.dir, &dir).and_then(|()| disk.sync_dir(&parent));
+        self.durable.guard(renamed)?;
+        self.place.dir = dir;
+        Ok(())
+    }
+
     /// How many of `batches` go into one segment, whichever: at least one.
     fn fitting(&self, batches: &[StampedBatch]) -> usize {
         let Some(first) = batches.first() else { return 0 };
@@ -363,7 +400,7 @@ impl Log {
 }
 
 impl Found {
-    fn push(&mut self, file: std::sync::Arc<dyn crate::disk::DiskFile>, stretch: Stretch) {
+    fn push(&mut self, file: Arc<dyn DiskFile>, stretch: Stretch) {
         let (position, length) = (u64::from(stretch.position), stretch.end - stretch.position);
         self.slices.push(Slice { file, position, length });
         self.next = stretch.next;

@@ -1,5 +1,7 @@
 //! Where a log's files are, and how Kafka names them.
 
+use std::fmt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -21,9 +23,59 @@ pub(crate) const SWAP: &str = ".swap";
 pub(crate) struct Place {
     pub disk: Arc<dyn Disk>,
     pub dir: PathBuf,
+    pub reach: Reach,
 }
 
+/// How far a read may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// It waits for the disk.
+    Disk,
+    /// It fails with [`Cold`] rather than wait.
+    Cache,
+}
+
+/// Bytes that are not in the page cache.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cold {
+    pub position: u64,
+    pub length: usize,
+}
+
+impl fmt::Display for Cold {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes at {} are not in the page cache", self.length, self.position)
+    }
+}
+
+impl std::error::Error for Cold {}
+
 impl Place {
+    pub fn new(disk: Arc<dyn Disk>, dir: PathBuf) -> Self {
+        Self { disk, dir, reach: Reach::Disk }
+    }
+
+    /// Reads from one of the files, no further than is allowed.
+    pub fn read(
+        &self,
+        file: &dyn DiskFile,
+        (base, suffix): (Offset, &str),
+        buffer: &mut [u8],
+        position: u64,
+    ) -> Result<usize, DiskError> {
+        if self.reach == Reach::Disk {
+            return file.read_at(buffer, position);
+        }
+        let cold = Cold { position, length: buffer.len() };
+        file.read_cached_at(buffer, position)?.ok_or_else(|| {
+            DiskError::new(
+                "wait for",
+                &self.path(base, suffix),
+                io::Error::new(io::ErrorKind::WouldBlock, cold),
+            )
+        })
+    }
+
     pub fn path(&self, base: Offset, suffix: &str) -> PathBuf {
         self.dir.join(file_name(base, suffix))
     }

@@ -82,7 +82,7 @@ impl Log {
         hint: OpenHint,
         now: Now,
     ) -> Result<Self, DiskError> {
-        let place = Place { disk, dir };
+        let place = Place::new(disk, dir);
         let folder = Folder::tidy(&place)?;
         let mut hint = hint;
         let epochs = match checkpoint::read_epochs(&*place.disk, &place.dir) {
@@ -383,7 +383,7 @@ pub(crate) fn replay(
     let size = segment.size();
     let Some((position, _)) = segment.search(place, from)? else { return Ok(()) };
     let file = segment.file(place)?;
-    let mut walk = Walk::new(&*file, position, size);
+    let mut walk = Walk::new(place, segment.base(), &*file, (position, size));
     while let Some((position, frame)) = walk.next()? {
         if frame.last_offset >= end {
             break;

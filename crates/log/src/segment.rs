@@ -291,7 +291,7 @@ impl Segment {
             return Ok(Stretch { position, end: mark.position, next: mark.next });
         }
         let file = self.file(place)?;
-        let batch = Walk::new(&*file, position, self.size).next()?;
+        let batch = Walk::new(place, self.base, &*file, (position, self.size)).next()?;
         let (_, frame) = batch.ok_or_else(|| self.corrupt(place, "no batch where one was found"))?;
         Ok(Stretch { position, end: position + frame.size, next: frame.next_offset() })
     }
@@ -319,7 +319,7 @@ impl Segment {
     fn search_once(&mut self, place: &Place, offset: Offset) -> Result<Option<(u32, Frame)>, DiskError> {
         let floor = self.offsets(place)?.floor(place, offset)?;
         let file = self.file(place)?;
-        let mut walk = Walk::new(&*file, floor.position, self.size);
+        let mut walk = Walk::new(place, self.base, &*file, (floor.position, self.size));
         while let Some((position, frame)) = walk.next()? {
             if frame.last_offset >= offset {
                 return Ok(Some((position, frame)));
@@ -351,7 +351,7 @@ impl Segment {
         let last = self.indexes.times.last();
         if self.indexes.times.count() == 0 {
             let file = self.file(place)?;
-            return match Walk::new(&*file, 0, self.size).next()? {
+            return match Walk::new(place, self.base, &*file, (0, self.size)).next()? {
                 Some((_, frame)) if frame.max_timestamp >= 0 => {
                     self.heal(place, &self.corrupt(place, "the time index is empty and should not be"))
                 }
@@ -383,7 +383,7 @@ impl Segment {
     pub fn reindex(&mut self, place: &Place) -> Result<(), DiskError> {
         let file = self.file(place)?;
         self.indexes.forget(place, self.base)?;
-        let mut walk = Walk::new(&*file, 0, self.size);
+        let mut walk = Walk::new(place, self.base, &*file, (0, self.size));
         while let Some((position, frame)) = walk.next()? {
             // Offsets lie outside of the checksum, and an index cannot say more than 31 bits above the base.
             if i32::try_from(frame.last_offset.0 - self.base.0).map_or(true, i32::is_negative) {
@@ -428,7 +428,8 @@ impl Segment {
         let file = place.open(self.base, LOG)?;
         self.times(place)?;
         let entry = self.offsets(place)?.last();
-        let mut walk = Walk::new(&*file, entry.map_or(0, |entry| entry.position), self.size);
+        let mut walk =
+            Walk::new(place, self.base, &*file, (entry.map_or(0, |entry| entry.position), self.size));
         let mut end = Mark { next: self.base, position: 0 };
         let mut first = true;
         while let Some((position, frame)) = walk.next()? {
@@ -599,7 +600,7 @@ impl Segment {
         }
         let entry = self.offsets(place)?.floor_of_position(place, limit)?;
         let file = self.file(place)?;
-        let mut walk = Walk::new(&*file, entry.position.max(from), self.size);
+        let mut walk = Walk::new(place, self.base, &*file, (entry.position.max(from), self.size));
         let mut floor = Mark { next: self.base, position: from };
         while let Some((position, frame)) = walk.next()? {
             if position + frame.size > limit {
@@ -617,7 +618,7 @@ impl Segment {
     /// The offset after the batch that ends at `position`.
     fn next_before(&mut self, place: &Place, position: u32) -> Result<Offset, DiskError> {
         let file = self.file(place)?;
-        let following = Walk::new(&*file, position, self.size).next()?;
+        let following = Walk::new(place, self.base, &*file, (position, self.size)).next()?;
         // All offsets before the next batch's base are as good as the last one's next.
         following
             .map(|(_, frame)| frame.base_offset)
@@ -629,7 +630,7 @@ impl Segment {
             Some(first) => first,
             None => {
                 let file = self.file(place)?;
-                let first = Walk::new(&*file, 0, self.size).next()?;
+                let first = Walk::new(place, self.base, &*file, (0, self.size)).next()?;
                 *self.age.first_timestamp.insert(first.map_or(NO_TIMESTAMP, |(_, frame)| frame.max_timestamp))
             }
         };
@@ -640,7 +641,7 @@ impl Segment {
     fn find_latest(&mut self, place: &Place, file: &dyn DiskFile) -> Result<TimestampAt, DiskError> {
         let mut latest = self.indexes.times.last();
         let from = self.indexes.offsets.floor(place, latest.offset)?.position;
-        let mut walk = Walk::new(file, from, self.size);
+        let mut walk = Walk::new(place, self.base, file, (from, self.size));
         while let Some((_, frame)) = walk.next()? {
             if frame.max_timestamp > latest.timestamp {
                 latest = TimestampAt { timestamp: frame.max_timestamp, offset: frame.last_offset };

@@ -3,12 +3,13 @@
 //! It keeps its file open, so neither retention nor deletion of the topic hurts it. After a truncation it may yield
 //! fewer bytes than it promised: only replicas may read what can still be truncated, and there the answer just ends.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 use ottla_protocol::Offset;
 
-use crate::disk::{DiskError, DiskFile};
+use crate::disk::{Disk, DiskError, DiskFile};
 
 /// Bytes of a segment.
 #[derive(Clone, Debug)]
@@ -91,6 +92,45 @@ impl Found {
             all.extend_from_slice(&slice.read()?);
         }
         Ok(all.freeze())
+    }
+}
+
+/// What a read found without waiting for the disk.
+#[derive(Debug)]
+pub enum Probe {
+    /// Batches. Whether their bytes are in the page cache is another question.
+    Found(Found),
+    /// Where they are cannot be told without reading this first.
+    Cold(ColdRead),
+}
+
+/// Bytes that a search needs and that are not in the page cache: to be fetched on a thread that may wait, before the
+/// search is tried again.
+#[derive(Debug)]
+pub struct ColdRead {
+    disk: Arc<dyn Disk>,
+    path: PathBuf,
+    position: u64,
+}
+
+/// Bytes fetched at once: the search will want what comes next, too.
+const FETCHED: usize = 64 * 1024;
+
+impl ColdRead {
+    pub(crate) fn new(disk: Arc<dyn Disk>, path: PathBuf, position: u64) -> Self {
+        Self { disk, path, position }
+    }
+
+    /// Brings the bytes into the page cache. A file that is gone meanwhile is no error.
+    ///
+    /// # Errors
+    /// [`DiskError`].
+    pub fn fetch(self) -> Result<(), DiskError> {
+        let file = match self.disk.open(&self.path) {
+            Err(error) if error.is_missing() => return Ok(()),
+            result => result?,
+        };
+        file.read_at(&mut vec![0; FETCHED], self.position).map(drop)
     }
 }
 

@@ -35,8 +35,9 @@ impl Log {
             }
             let floor = segment.times(&self.place)?.floor(&self.place, timestamp)?;
             let from = segment.offsets(&self.place)?.floor(&self.place, floor.offset.max(start))?;
-            let (file, size) = (segment.file(&self.place)?, segment.size());
-            let mut walk = Walk::new(&*file, from.position, size);
+            let (base, size) = (segment.base(), segment.size());
+            let file = segment.file(&self.place)?;
+            let mut walk = Walk::new(&self.place, base, &*file, (from.position, size));
             while let Some((position, frame)) = walk.next()? {
                 if frame.max_timestamp >= timestamp
                     && frame.last_offset >= start

@@ -72,6 +72,8 @@ struct State {
     changes: u64,
     syncs: u64,
     bytes_read: u64,
+    /// A file is in the page cache if it has been used since it was last dropped.
+    caches_dropped: u64,
     now_ms: i64,
     faults: Faults,
     injected: Injected,
@@ -150,6 +152,11 @@ impl MemoryDisk {
     pub fn fail_sync(&self, n: u64) {
         let mut state = self.state();
         state.faults.failed_sync = Some(state.syncs + n);
+    }
+
+    /// From now on nothing is in the page cache but what is read or written.
+    pub fn drop_caches(&self) {
+        self.state().caches_dropped += 1;
     }
 
     /// Limits the bytes of all files together; `None` lifts the limit.
@@ -415,12 +422,19 @@ impl DiskFile for MemoryFile {
     fn read_at(&self, buffer: &mut [u8], position: u64) -> Result<usize, DiskError> {
         let mut state = self.disk.state();
         state.alive(self.life).map_err(failed("read", &self.path))?;
-        let content = lock(&self.content);
+        let mut content = lock(&self.content);
         let from = usize::try_from(position).unwrap_or(usize::MAX).min(content.now.len());
         let n = buffer.len().min(content.now.len() - from);
         buffer[..n].copy_from_slice(&content.now[from..from + n]);
         state.bytes_read += n as u64;
+        content.used = state.caches_dropped;
         Ok(n)
+    }
+
+    fn read_cached_at(&self, buffer: &mut [u8], position: u64) -> Result<Option<usize>, DiskError> {
+        let dropped = self.disk.state().caches_dropped;
+        let is_cached = lock(&self.content).used >= dropped;
+        if is_cached { self.read_at(buffer, position).map(Some) } else { Ok(None) }
     }
 
     fn write_at(&self, parts: &[IoSlice<'_>], position: u64) -> Result<(), DiskError> {
@@ -447,6 +461,7 @@ impl DiskFile for MemoryFile {
         }
         content = lock(&self.content);
         content.write(at, bytes, now_ms);
+        content.used = state.caches_dropped;
         error.map_or(Ok(()), |error| Err(DiskError::new("write", &self.path, error)))
     }
 

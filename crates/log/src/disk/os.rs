@@ -224,3 +224,141 @@ impl OsFile {
 fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DiskError {
     move |error| DiskError::new(action, path, error)
 }
+
+#[cfg(test)]
+mod tests {
+    #![expect(
+        clippy::disallowed_methods,
+        reason = "a lock is tried from another process, which is this test again"
+    )]
+
+    use super::*;
+    use crate::{Log, LogConfig, OpenHint, ReadLimit};
+    use bytes::Bytes;
+    use ottla_protocol::batch::{BatchHeader, StampedBatch};
+    use ottla_protocol::{LeaderEpoch, Now, Offset};
+    use std::process::Command;
+
+    /// A folder that is gone with the test.
+    struct Folder(PathBuf);
+
+    impl Folder {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("ottla-log-{}-{name}", std::process::id()));
+            OsDisk.create_dir(&path).unwrap();
+            Self(path)
+        }
+    }
+
+    impl Drop for Folder {
+        fn drop(&mut self) {
+            let _ = OsDisk.remove_dir(&self.0);
+        }
+    }
+
+    #[test]
+    fn files_are_what_was_done_to_them() {
+        let folder = Folder::new("files");
+        let path = folder.0.join("a");
+        assert!(OsDisk.open(&path).unwrap_err().is_missing());
+        let file = OsDisk.create(&path).unwrap();
+        // More parts than one system call takes.
+        let parts: Vec<[u8; 3]> = (0..3000u32).map(|i| [i as u8, (i >> 8) as u8, 7]).collect();
+        let slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
+        file.write_at(&slices, 5).unwrap();
+        let mut bytes = vec![1; 9100];
+        assert_eq!(file.read_at(&mut bytes, 0).unwrap(), 9005);
+        assert_eq!((&bytes[..5], &bytes[5..9005]), (&[0; 5][..], parts.as_flattened()));
+        assert_eq!(file.read_cached_at(&mut bytes, 9000).unwrap(), Some(5), "it has just been written");
+        file.allocate(20_000).unwrap();
+        assert_eq!(file.length().unwrap(), 20_000);
+        file.allocate(100).unwrap();
+        file.truncate(3).unwrap();
+        file.sync().unwrap();
+        assert_eq!(OsDisk.stat(&path).unwrap().unwrap().length, 3);
+        assert!(OsDisk.remove(&path).unwrap() && !OsDisk.remove(&path).unwrap());
+        assert_eq!(file.length().unwrap(), 3, "an open file outlives its name");
+    }
+
+    #[test]
+    fn folders_are_listed_and_files_replaced() {
+        let folder = Folder::new("folders");
+        OsDisk.create_dir(&folder.0.join("t-0/deep")).unwrap();
+        OsDisk.replace(&folder.0.join("z"), b"one").unwrap();
+        OsDisk.replace(&folder.0.join("z"), b"two").unwrap();
+        assert_eq!(OsDisk.read(&folder.0.join("z")).unwrap().unwrap(), b"two");
+        assert_eq!(OsDisk.read(&folder.0.join("y")).unwrap(), None);
+        let names: Vec<_> = OsDisk.list(&folder.0).unwrap().into_iter().map(|e| (e.name, e.kind)).collect();
+        assert_eq!(names, [("t-0".to_owned(), EntryKind::Dir), ("z".to_owned(), EntryKind::File)]);
+        let space = OsDisk.space(&folder.0).unwrap();
+        assert!(space.total >= space.usable && space.total > 0);
+        OsDisk.remove_dir(&folder.0.join("t-0")).unwrap();
+        OsDisk.remove_dir(&folder.0.join("t-0")).unwrap();
+        assert_eq!(OsDisk.list(&folder.0).unwrap().len(), 1);
+    }
+
+    const LOCK: &str = "OTTLA_TEST_LOCK";
+
+    /// Run by the test below in a process of its own; alone it does nothing.
+    #[test]
+    fn tries_the_lock_it_is_told_to() {
+        if let Ok(path) = std::env::var(LOCK) {
+            let free = OsDisk.lock(path.as_ref()).unwrap().is_some();
+            println!("free: {free}");
+        }
+    }
+
+    #[test]
+    fn a_lock_keeps_other_processes_out_until_it_is_dropped() {
+        let folder = Folder::new("lock");
+        let path = folder.0.join(".lock");
+        let other_says = |answer: &str| {
+            let mut other = Command::new(std::env::current_exe().unwrap());
+            let other =
+                other.args(["disk::os::tests::tries_the_lock_it_is_told_to", "--exact", "--nocapture"]);
+            let output = other.env(LOCK, &path).output().unwrap();
+            String::from_utf8_lossy(&output.stdout).contains(answer)
+        };
+        assert!(other_says("free: true"));
+        let lock = OsDisk.lock(&path).unwrap().unwrap();
+        assert!(other_says("free: false"));
+        drop(lock);
+        assert!(other_says("free: true"));
+    }
+
+    #[test]
+    fn a_log_on_the_real_disk_survives_being_dropped_and_being_closed() {
+        let folder = Folder::new("log");
+        let open = |hint| {
+            let config = LogConfig {
+                segment_bytes: 4000,
+                index_interval_bytes: 100,
+                preallocate_bytes: 1000,
+                ..LogConfig::default()
+            };
+            Log::open(Arc::new(OsDisk), folder.0.join("t-0"), config, hint, Now::default()).unwrap()
+        };
+        let mut log = open(OpenHint::NOTHING);
+        let mut written = Vec::new();
+        for base in 0..100 {
+            let body = Bytes::from(vec![base as u8; 30]);
+            let mut header = BatchHeader { base_offset: Offset(base), ..BatchHeader::default() };
+            header.leader_epoch = LeaderEpoch(0);
+            header.crc = StampedBatch::new(header, body.clone()).header().checksum(&body);
+            let batch = StampedBatch::new(header, body);
+            log.append(Now::default(), std::slice::from_ref(&batch)).unwrap();
+            written.extend_from_slice(&batch.to_bytes());
+            if base == 50 {
+                drop(log);
+                log = open(OpenHint::NOTHING);
+                assert_eq!(log.end_offset(), Offset(51));
+            }
+        }
+        log.flush().unwrap();
+        log.close().unwrap();
+        let mut log = open(OpenHint::CLEAN);
+        let found = log.read(Offset(0), ReadLimit::bytes(1 << 20)).unwrap();
+        assert_eq!(found.read().unwrap(), written);
+        assert!(found.slices.iter().all(|slice| slice.file.as_fd().is_some()));
+    }
+}

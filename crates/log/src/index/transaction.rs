@@ -197,7 +197,7 @@ mod tests {
     fn aborted_transactions_are_found_by_range() {
         let disk = MemoryDisk::new();
         disk.create_dir("/p".as_ref()).unwrap();
-        let place = Place { disk: Arc::new(disk), dir: "/p".into() };
+        let place = Place::new(Arc::new(disk), "/p".into());
         let mut index = TransactionIndex::empty(Offset(0));
         assert_eq!(place.length(Offset(0), TRANSACTION_INDEX).unwrap(), None);
         let all = [entry(1, 0, 10, 5), entry(2, 5, 20, 12), entry(3, 12, 30, 31)];
@@ -222,7 +222,7 @@ mod tests {
     fn truncation_and_damage() {
         let disk = MemoryDisk::new();
         disk.create_dir("/p".as_ref()).unwrap();
-        let place = Place { disk: Arc::new(disk), dir: "/p".into() };
+        let place = Place::new(Arc::new(disk), "/p".into());
         let mut index = TransactionIndex::empty(Offset(100));
         index.append(&place, entry(1, 100, 110, 111)).unwrap();
         index.append(&place, entry(2, 105, 120, 121)).unwrap();

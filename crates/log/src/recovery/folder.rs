@@ -123,7 +123,7 @@ fn finish(place: &Place, names: Vec<String>) -> Result<Vec<String>, DiskError> {
 fn next_offset(place: &Place, name: &str, base: Offset) -> Result<Offset, DiskError> {
     let file = place.disk.open(&place.dir.join(name))?;
     let length = u32::try_from(file.length()?).unwrap_or(u32::MAX);
-    let mut walk = Walk::new(&*file, 0, length);
+    let mut walk = Walk::new(place, base, &*file, (0, length));
     let mut next = base;
     loop {
         match walk.next() {

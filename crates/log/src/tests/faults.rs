@@ -5,7 +5,7 @@ use ottla_protocol::{LeaderEpoch, Offset};
 use super::session::{Depth, compare};
 use super::support::*;
 use crate::disk::{Crash, Disk, MemoryDisk};
-use crate::{LogConfig, OpenHint, ReadLimit, Stop};
+use crate::{LogConfig, OpenHint, Probe, ReadError, ReadLimit, Stop};
 
 #[test]
 fn a_failed_sync_is_final() {
@@ -278,4 +278,33 @@ fn total(disk: &MemoryDisk) -> u64 {
     let space = disk.space(DIR.as_ref()).unwrap();
     disk.set_capacity(None);
     space.total - space.usable
+}
+
+#[test]
+fn a_probe_does_not_wait_for_the_disk() {
+    let disk = disk();
+    let config = LogConfig { segment_bytes: 20_000, index_interval_bytes: 200, ..LogConfig::default() };
+    let mut log = open(&disk, config, OpenHint::NOTHING);
+    let batches: Vec<_> = (0..1000).map(|base| Recipe::at(base).batch()).collect();
+    for batch in &batches {
+        log.append(now(), std::slice::from_ref(batch)).unwrap();
+    }
+    disk.drop_caches();
+    let limit = ReadLimit::bytes(1000);
+    assert!(matches!(log.probe(Offset(999), limit), Ok(Probe::Found(_))), "the tail is in memory");
+    assert!(matches!(log.probe(Offset(1001), limit), Err(ReadError::OutOfRange { .. })));
+    let mut cold = 0;
+    for from in [5, 300, 950] {
+        let found = loop {
+            match log.probe(Offset(from), limit).unwrap() {
+                Probe::Found(found) => break found,
+                Probe::Cold(what) => {
+                    what.fetch().unwrap();
+                    cold += 1;
+                }
+            }
+        };
+        assert_eq!(bases(&found.read().unwrap())[0], from);
+    }
+    assert!(cold > 3, "index and batches of each segment were cold");
 }

@@ -30,6 +30,22 @@ fn what_is_appended_is_read_and_survives_a_close() {
 }
 
 #[test]
+fn a_log_goes_on_under_another_name() {
+    let disk = disk();
+    let mut log = open(&disk, small(), OpenHint::NOTHING);
+    for base in 0..20 {
+        log.append(now(), &[Recipe::at(base).batch()]).unwrap();
+    }
+    log.rename_to("topic-0.00000000000000000000000000000001-delete").unwrap();
+    for base in 20..40 {
+        log.append(now(), &[Recipe::at(base).batch()]).unwrap();
+    }
+    assert_eq!(bases(&contents(&mut log)), (0..40).collect::<Vec<_>>());
+    log.close().unwrap();
+    assert!(disk.stat(DIR.as_ref()).unwrap().is_none());
+}
+
+#[test]
 fn a_hundred_segments_are_read_under_a_limit_of_one_batch() {
     let disk = disk();
     let config = LogConfig { segment_bytes: 250, ..LogConfig::default() };

@@ -41,6 +41,8 @@ pub(super) struct Content {
     pub durable: Vec<u8>,
     pub unsynced: Vec<Change>,
     pub modified_ms: i64,
+    /// When it was last used, counted in dropped page caches.
+    pub used: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -154,7 +156,7 @@ impl Folder {
         let of = |node: &Node| match node {
             Node::File(content) => {
                 let Content { now, modified_ms, .. } = lock(content).clone();
-                let content = Content { durable: now.clone(), now, unsynced: Vec::new(), modified_ms };
+                let content = Content { durable: now.clone(), now, modified_ms, ..Content::default() };
                 Node::File(Arc::new(Mutex::new(content)))
             }
             Node::Dir(dir) => Node::Dir(dir.copy()),

@@ -17,8 +17,8 @@ use ottla_protocol::{NodeId, Now, Uuid};
 use ottla_raft::format::{FormatError, FormattedDirectory, Formatting, IfFormatted, InitialQuorum};
 pub use ottla_raft::random::Random;
 // For the tool that formats in the operator's name.
-pub use ottla_raft::{format, voters};
 use ottla_raft::voters::Endpoint;
+pub use ottla_raft::{format, voters};
 
 use crate::control::{Directories, Directory};
 

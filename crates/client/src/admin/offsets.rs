@@ -76,6 +76,9 @@ pub fn delete_records(
 
 type Key = (String, i32);
 
+/// What one leader said of its partitions.
+type Rows<A> = Vec<(Key, ItemResult<A>)>;
+
 /// An operation that sends each partition's part to its leader, and again to the new one where it moved.
 struct PerLeader<W, A> {
     name: &'static str,
@@ -84,7 +87,7 @@ struct PerLeader<W, A> {
     /// Where each partition goes in this round; `None` while metadata is asked for.
     leaders: Option<BTreeMap<i32, BTreeMap<Key, W>>>,
     call: fn(&BTreeMap<Key, W>) -> Call,
-    reply: fn(&Reply) -> Result<Vec<(Key, ItemResult<A>)>, ClientError>,
+    reply: fn(&Reply) -> Result<Rows<A>, ClientError>,
 }
 
 impl<W, A> PerLeader<W, A> {
@@ -92,7 +95,7 @@ impl<W, A> PerLeader<W, A> {
         name: &'static str,
         left: BTreeMap<Key, W>,
         call: fn(&BTreeMap<Key, W>) -> Call,
-        reply: fn(&Reply) -> Result<Vec<(Key, ItemResult<A>)>, ClientError>,
+        reply: fn(&Reply) -> Result<Rows<A>, ClientError>,
     ) -> Self {
         Self { name, left, found: BTreeMap::new(), leaders: None, call, reply }
     }
@@ -221,7 +224,7 @@ fn list_offsets_call(part: &BTreeMap<Key, OffsetSpec>) -> Call {
     Call::new(request).within(least, i16::MAX)
 }
 
-fn list_offsets_reply(reply: &Reply) -> Result<Vec<(Key, ItemResult<Offsets>)>, ClientError> {
+fn list_offsets_reply(reply: &Reply) -> Result<Rows<Offsets>, ClientError> {
     let response = reply.decode::<ListOffsetsRequest>()?;
     let rows = response.topics.into_iter().flat_map(|topic| {
         let name = topic.name;
@@ -245,7 +248,7 @@ fn delete_records_call(part: &BTreeMap<Key, i64>) -> Call {
     Call::new(DeleteRecordsRequest { topics, timeout_ms: CHANGE_TIMEOUT_MS })
 }
 
-fn delete_records_reply(reply: &Reply) -> Result<Vec<(Key, ItemResult<i64>)>, ClientError> {
+fn delete_records_reply(reply: &Reply) -> Result<Rows<i64>, ClientError> {
     let response = reply.decode::<DeleteRecordsRequest>()?;
     let rows = response.topics.into_iter().flat_map(|topic| {
         let name = topic.name;

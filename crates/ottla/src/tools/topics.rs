@@ -260,7 +260,7 @@ fn configs(options: &Options) -> Result<BTreeMap<String, String>, Failure> {
         };
         configs.insert(name.trim().to_owned(), value.trim().to_owned());
     }
-    for name in configs.keys().filter(|name| config::find(Scope::Topic, name).is_none()) {
+    if let Some(name) = configs.keys().find(|name| config::find(Scope::Topic, name).is_none()) {
         return Err(Failure::Error(format!("Unknown topic config name: {name}")));
     }
     for (name, value) in &configs {

@@ -72,15 +72,18 @@ pub async fn alter(client: &Client, entities: &Entities, changes: Changes) -> Re
     Ok(client.run(admin::alter_quotas(vec![entry])).await?)
 }
 
+/// Whether a name may be changed.
+type Allowed<'a> = &'a dyn Fn(&str) -> bool;
+
 /// Which names may be changed for which kind.
 fn check(entities: &Entities, changes: &Changes) -> Result<(), Trouble> {
     let is_scram = |name: &str| MECHANISMS.iter().any(|(known, _)| *known == name);
-    let foreign = |allowed: &dyn Fn(&str) -> bool, names: Vec<&String>| -> Option<String> {
+    let foreign = |allowed: Allowed<'_>, names: Vec<&String>| -> Option<String> {
         let foreign: Vec<&str> =
             names.into_iter().map(String::as_str).filter(|name| !allowed(name)).collect();
         (!foreign.is_empty()).then(|| foreign.join(","))
     };
-    let (what, kind, allowed): (&str, &str, &dyn Fn(&str) -> bool) = match entities.kinds[..] {
+    let (what, kind, allowed): (&str, &str, Allowed<'_>) = match entities.kinds[..] {
         [Kind::Ips] => ("connection quota", "ips", &|name| IP_QUOTAS.contains(&name)),
         [Kind::Users] => {
             ("quota and SCRAM credential", "users", &|name| QUOTAS.contains(&name) || is_scram(name))

@@ -41,7 +41,7 @@ pub fn run(config: &NodeConfig, chosen: &Chosen, out: Out<'_>) -> Result<(), Fai
         records,
         formatted: if chosen.has("ignore-formatted") { IfFormatted::Skip } else { IfFormatted::Refuse },
     };
-    let disk: Arc<dyn Disk> = Arc::new(OsDisk::default());
+    let disk: Arc<dyn Disk> = Arc::new(OsDisk);
     let mut seed = [0; 8];
     getrandom::fill(&mut seed).map_err(|error| Failure::Error(error.to_string()))?;
     let mut random = Random::new(u64::from_le_bytes(seed));

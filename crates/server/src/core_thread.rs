@@ -3,10 +3,9 @@
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -16,22 +15,21 @@ use ottla_log::PendingFlush;
 use ottla_protocol::PartitionId;
 use ottla_protocol::time::Deadline;
 use tokio::net::TcpStream;
+use tokio::runtime::LocalOptions;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
-use tokio::time::{Instant, Sleep};
+use tokio::task::spawn_local;
+use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::connection::Connection;
 use crate::control_thread::Event;
 use crate::desk::{Begun, Desk, Tools, panic_text};
 use crate::inbox::Inbox;
-use crate::limits::{COLD_READERS_MAX, Limits};
+use crate::limits::{DISK_THREADS_MAX, Limits};
 use crate::listener::Accepted;
 use crate::machine::Serves;
 use crate::posts::{Mail, Posts};
 use crate::seldom::Seldom;
-
-/// At least this long between two looks at the machine's deadline, which is not free to ask for.
-const LOOK_INTERVAL: Duration = Duration::from_millis(1);
 
 /// How long connections that wait for others wait before they look again.
 const STALL_INTERVAL: Duration = Duration::from_millis(2);
@@ -39,8 +37,8 @@ const STALL_INTERVAL: Duration = Duration::from_millis(2);
 /// How long connections may take to write what they have when the thread ends.
 const ENDING: Duration = Duration::from_secs(1);
 
-/// The largest part of a second that the thread may still sleep when there is nothing to wait for.
-const NEVER: Duration = Duration::from_secs(3600);
+/// How often it is looked whether they have.
+const ENDING_INTERVAL: Duration = Duration::from_millis(1);
 
 /// What a core's thread is given.
 pub struct Wiring {
@@ -66,39 +64,50 @@ pub fn spawn<M: Serves + 'static>(
     wiring: Wiring,
     make: impl FnOnce() -> M + Send + 'static,
 ) -> io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name(wiring.name.clone()).spawn(move || {
+        let (name, events) = (wiring.name.clone(), wiring.events.clone());
+        // What panics outside of a connection's request is the core itself: the node cannot go on without it.
+        let failure = match catch_unwind(AssertUnwindSafe(move || run(wiring, make))) {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => format!("{name} could not begin: {error}"),
+            Err(panic) => format!("{name} panicked: {}", panic_text(&*panic)),
+        };
+        let _ = events.send(Event::Fatal(failure));
+    })
+}
+
+fn run<M: Serves + 'static>(wiring: Wiring, make: impl FnOnce() -> M) -> io::Result<()> {
+    let Wiring { name, inbox, posts, clock, limits, .. } = wiring;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
-        .max_blocking_threads(COLD_READERS_MAX)
-        .thread_name(format!("{}-disk", wiring.name))
-        .build()?;
-    std::thread::Builder::new().name(wiring.name.clone()).spawn(move || {
-        let Wiring { name, inbox, posts, clock, limits, events } = wiring;
-        let (flushes, flush_queue) = tokio::sync::mpsc::unbounded_channel();
-        let tools = Tools {
-            flushes,
-            clock,
-            limits,
-            posts,
-            buffer: RefCell::new(BytesMut::new()),
-            begun: Begun::default(),
-            complaints: Seldom::default(),
-        };
-        let run = move || {
-            let desk = Rc::new(Desk::new(make(), tools));
-            tokio::task::LocalSet::new().block_on(&runtime, async {
-                tokio::select! {
-                    () = keep_time(Rc::clone(&desk)) => {}
-                    () = run_flushes(Rc::clone(&desk), flush_queue) => {}
-                    () = serve_inbox(Rc::clone(&desk), inbox) => {}
-                }
-            });
-        };
-        // What panics outside of a connection's request is the core itself: the node cannot go on without it.
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(run)) {
-            let _ = events.send(Event::Fatal(format!("{name} panicked: {}", panic_text(&*panic))));
+        .max_blocking_threads(DISK_THREADS_MAX)
+        .thread_name(format!("{name}-disk"))
+        .build_local(LocalOptions::default())?;
+    let (flushes, flush_queue) = tokio::sync::mpsc::unbounded_channel();
+    let tools = Tools {
+        flushes,
+        clock,
+        limits,
+        posts,
+        buffer: RefCell::new(BytesMut::new()),
+        begun: Begun::default(),
+        complaints: Seldom::default(),
+    };
+    let desk = Rc::new(Desk::new(make(), tools));
+    runtime.block_on(async {
+        let time = spawn_local(keep_time(Rc::clone(&desk)));
+        let flushes = spawn_local(run_flushes(Rc::clone(&desk), flush_queue));
+        let inbox = spawn_local(serve_inbox(desk, inbox));
+        let ended =
+            tokio::select! { ended = time => ended, ended = flushes => ended, ended = inbox => ended };
+        if let Err(error) = ended
+            && let Ok(panic) = error.try_into_panic()
+        {
+            resume_unwind(panic);
         }
-    })
+    });
+    Ok(())
 }
 
 /// Runs each flush on a thread that may wait for the disk, as many at a time as there are such threads.
@@ -108,7 +117,7 @@ async fn run_flushes<M: Serves + 'static>(
 ) {
     while let Some((partition, pending)) = queue.recv().await {
         let desk = Rc::clone(&desk);
-        tokio::task::spawn_local(async move {
+        spawn_local(async move {
             // A join error means that the runtime is ending; the log is then closed without this flush.
             if let Ok(flushed) = tokio::task::spawn_blocking(|| pending.run()).await {
                 desk.step(Input::Flushed(partition, flushed));
@@ -138,7 +147,7 @@ async fn serve_inbox<M: Serves + 'static>(desk: Rc<Desk<M>>, mut inbox: Inbox<Ma
     desk.end_all("the node stops");
     let deadline = Instant::now() + ENDING;
     while desk.connections() > 0 && Instant::now() < deadline {
-        tokio::time::sleep(LOOK_INTERVAL).await;
+        tokio::time::sleep(ENDING_INTERVAL).await;
     }
 }
 
@@ -152,11 +161,11 @@ fn open<M: Serves + 'static>(desk: &Rc<Desk<M>>, accepted: Accepted) {
         }
     };
     let link = desk.open(listener, host);
-    tokio::task::spawn_local(Connection::new(Rc::clone(desk), link, stream, place).serve());
+    spawn_local(Connection::new(Rc::clone(desk), link, stream, place).serve());
 }
 
 /// Tells the machine when its deadline has come, ends idle connections and wakes those that wait for others.
-async fn keep_time<M: Serves>(desk: Rc<Desk<M>>) {
+async fn keep_time<M: Serves + 'static>(desk: Rc<Desk<M>>) {
     let clock = desk.tools.clock;
     let mut sleep = Box::pin(tokio::time::sleep(Duration::ZERO));
     let mut sweep = desk.sweep(clock.now());
@@ -175,26 +184,10 @@ async fn keep_time<M: Serves>(desk: Rc<Desk<M>>) {
         } else if unstall.is_none() && desk.has_stalled() {
             unstall = Some(now.after(STALL_INTERVAL));
         }
-        let looked = Instant::now();
-        let next = [desk.deadline(), Some(sweep), unstall].into_iter().flatten().min();
-        let next = next.map_or(looked + NEVER, |next| Instant::from_std(clock.instant(next)));
-        sleep.as_mut().reset(next);
-        poll_fn(|cx| poll_time(&desk, sleep.as_mut(), looked, cx)).await;
+        let next = [desk.deadline(), unstall].into_iter().flatten().fold(sweep, Deadline::min);
+        sleep.as_mut().reset(Instant::from_std(clock.instant(next)));
+        desk.set_alarm(next);
+        poll_fn(|cx| if desk.must_look(cx.waker()) { Poll::Ready(()) } else { sleep.as_mut().poll(cx) })
+            .await;
     }
-}
-
-/// Ready when it is time, or when the machine has been stepped and the last look is long enough ago.
-fn poll_time<M: Serves>(
-    desk: &Desk<M>,
-    mut sleep: Pin<&mut Sleep>,
-    looked: Instant,
-    cx: &mut Context<'_>,
-) -> Poll<()> {
-    if desk.must_look(cx.waker()) {
-        let again = looked + LOOK_INTERVAL;
-        if again < sleep.deadline() {
-            sleep.as_mut().reset(again);
-        }
-    }
-    sleep.poll(cx)
 }

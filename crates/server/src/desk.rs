@@ -57,10 +57,12 @@ pub struct Tools {
     pub complaints: Seldom,
 }
 
-/// Wakes the task that waits for the machine's deadline.
+/// Wakes the task that waits for the machine's deadline when there is a sooner one. A later one is found when the
+/// alarm goes off for nothing; most deadlines are of requests that are answered long before.
 #[derive(Debug, Default)]
 struct Timer {
     waker: RefCell<Option<Waker>>,
+    alarm: Cell<Option<Deadline>>,
     must_look: Cell<bool>,
 }
 
@@ -154,7 +156,7 @@ impl<M: Serves> Desk<M> {
     pub fn stall(&self, link: &Rc<Link>) {
         if link.stall() {
             self.stalled.borrow_mut().push(Rc::clone(link));
-            self.look();
+            self.timer.look();
         }
     }
 
@@ -183,18 +185,15 @@ impl<M: Serves> Desk<M> {
         next
     }
 
+    /// Says when somebody will look at the deadline in any case.
+    pub fn set_alarm(&self, alarm: Deadline) {
+        self.timer.alarm.set(Some(alarm));
+    }
+
     /// Whether the deadline has to be looked at since the last time this was asked.
     pub fn must_look(&self, waker: &Waker) -> bool {
         *self.timer.waker.borrow_mut() = Some(waker.clone());
         self.timer.must_look.take()
-    }
-
-    fn look(&self) {
-        if !self.timer.must_look.replace(true)
-            && let Some(waker) = self.timer.waker.take()
-        {
-            waker.wake();
-        }
     }
 
     fn carry_out(&self, mut outputs: Vec<Output>) {
@@ -217,7 +216,22 @@ impl<M: Serves> Desk<M> {
             }
         }
         self.outputs.set(outputs);
-        self.look();
+        if self
+            .deadline()
+            .is_some_and(|deadline| self.timer.alarm.get().is_some_and(|alarm| deadline < alarm))
+        {
+            self.timer.look();
+        }
+    }
+}
+
+impl Timer {
+    fn look(&self) {
+        if !self.must_look.replace(true)
+            && let Some(waker) = self.waker.take()
+        {
+            waker.wake();
+        }
     }
 }
 

@@ -152,7 +152,7 @@ impl Machine for Fake {
                     }
                 }
             }
-            Input::Message(_) => {}
+            Input::Message(_) | Input::Flushed(..) => {}
         }
     }
 

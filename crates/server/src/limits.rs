@@ -30,8 +30,8 @@ pub const SLOWEST_RATE: u64 = 64 * 1024;
 /// How long a connection that the node closes may take to read what has been written to it.
 pub const LINGER: Duration = Duration::from_secs(1);
 
-/// Threads of one core that read what is not in the page cache.
-pub const COLD_READERS_MAX: usize = 4;
+/// Threads of one core that wait for the disk: they read what is not in the page cache, and flush.
+pub const DISK_THREADS_MAX: usize = 16;
 
 /// What the limits on connections are set to.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -6,9 +6,9 @@ use rustix::fs::Advice;
 
 use super::outgoing::SendError;
 
-/// Between two looks whether a part of a file is in the page cache. Pages come and go in larger units than one, and a
+/// Between two looks whether a part of a file is in the page cache: as much as Linux reads at least ahead by default. A
 /// hole that is missed costs one short wait.
-const PROBE_STEP: u32 = 64 * 1024;
+const PROBE_STEP: u32 = 128 * 1024;
 
 /// How far ahead of a cold read the kernel is asked to read on.
 const AHEAD: u32 = 4 * 1024 * 1024;

@@ -32,8 +32,8 @@ fn closed_log() -> (MemoryDisk, Vec<StampedBatch>) {
 
 fn offsets_right(log: &mut Log, batches: &[StampedBatch]) {
     let end = log.end_offset();
-    for from in 0..=end.0 {
-        for max_bytes in [0, 300, 5000] {
+    for from in (0..=end.0).step_by(3) {
+        for max_bytes in [0, 300] {
             let limit = ReadLimit::bytes(max_bytes);
             let found = log.read(Offset(from), limit).unwrap().read().unwrap();
             assert_eq!(bases(&found), bases(&naive_read(batches, Offset(from), limit)), "from {from}");

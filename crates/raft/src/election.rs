@@ -281,7 +281,7 @@ impl Raft {
     }
 
     /// What a leader writes first: that it leads and, at kraft.version 1, the voter set, if that stands in the bootstrap
-    /// checkpoint alone (nobody else is ever sent that).
+    /// checkpoint alone (nobody else is ever sent that) or does not say where this node listens now.
     fn first_records(&self, leader: &Leader) -> Vec<ControlRecord> {
         let membership = self.journal.membership();
         let mut records = vec![ControlRecord::LeaderChange {
@@ -289,9 +289,11 @@ impl Raft {
             voters: membership.voters().ids().collect(),
             granting: leader.granting.iter().copied().collect(),
         }];
-        if membership.kraft_version() >= 1 && !membership.is_in_the_log() {
+        let mut voters = membership.voters().clone();
+        let moved = voters.set_endpoints(self.config.me, &self.config.listeners);
+        if membership.kraft_version() >= 1 && (moved || !membership.is_in_the_log()) {
             records.push(ControlRecord::KraftVersion(membership.kraft_version()));
-            records.push(ControlRecord::KraftVoters(membership.voters().clone()));
+            records.push(ControlRecord::KraftVoters(voters));
         }
         records
     }

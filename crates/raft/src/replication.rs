@@ -120,7 +120,10 @@ impl Raft {
         let leader_end = self.journal.end().offset;
         let begin_every_us = self.begin_every_us();
         let voters = self.journal.membership().voters();
-        if let Role::Leader(leader) = &mut self.role {
+        // A reader without an id is nobody's replica.
+        if let Role::Leader(leader) = &mut self.role
+            && request.from.id.0 >= 0
+        {
             leader.fetched(now, request.from, (offset, leader_end), voters, begin_every_us);
         }
         self.advance_high_watermark();

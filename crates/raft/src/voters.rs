@@ -106,6 +106,18 @@ impl Voters {
         self.0.len() == 1 && self.contains(replica)
     }
 
+    /// Sets where a voter listens; whether that is news is the answer. Without endpoints nothing is set.
+    pub fn set_endpoints(&mut self, replica: ReplicaKey, endpoints: &[Endpoint]) -> bool {
+        let known = self.contains(replica) && !endpoints.is_empty();
+        match self.0.get_mut(&replica.id) {
+            Some(voter) if known && voter.endpoints != endpoints => {
+                voter.endpoints = endpoints.to_vec();
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -221,6 +233,17 @@ mod tests {
         membership.forget_before(Offset(8));
         assert_eq!(membership.at(Offset(8)).1, Some(&voters(&[1, 2])));
         assert_eq!(membership.at(Offset(5)).1, None);
+    }
+
+    #[test]
+    fn a_voter_that_has_moved_is_news_once() {
+        let mut set = voters(&[1, 2]);
+        let me = ReplicaKey { id: NodeId(2), directory: Uuid::ZERO };
+        let there = [Endpoint { listener: "C".into(), host: "there".into(), port: 1 }];
+        assert!(set.set_endpoints(me, &there));
+        assert!(!set.set_endpoints(me, &there));
+        assert!(!set.set_endpoints(me, &[]), "who does not say where it is has not moved");
+        assert!(!set.set_endpoints(ReplicaKey { id: NodeId(3), ..me }, &there));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 //!
 //! `scripts/*.txt` hold commands (`> …`) and the expected lines after each; `UPDATE=1` rewrites them. Messages wait
 //! until `deliver`, every node has its own clock, and nothing happens that is not asked for.
+#![expect(clippy::disallowed_methods, reason = "a test reads and rewrites its scripts")]
 
 mod quorum_bench;
 

@@ -14,4 +14,4 @@ pub mod world;
 pub use check::Violation;
 pub use faults::Figures;
 pub use trace::Trace;
-pub use world::World;
+pub use world::{Shape, World};

@@ -1,8 +1,8 @@
-//! Runs seeds: `sim [--from N] [--seeds N] [--seconds N] [--trace]`. A seed that fails is printed, and ends the run.
+//! Runs seeds: `sim [--from N] [--seeds N] [--seconds N] [--voters N] [--observers N] [--trace]`. A seed that fails is printed, and ends the run.
 
 use std::process::ExitCode;
 
-use ottla_sim::{Figures, Trace, World};
+use ottla_sim::{Figures, Shape, Trace, World};
 
 /// What was asked for.
 struct Options {
@@ -10,20 +10,23 @@ struct Options {
     seeds: u64,
     bad_ms: u64,
     trace: bool,
+    shape: Shape,
 }
 
 fn main() -> ExitCode {
     let options = match parse(std::env::args().skip(1)) {
         Ok(options) => options,
         Err(what) => {
-            eprintln!("{what}\nusage: sim [--from SEED] [--seeds COUNT] [--seconds BAD_TIME] [--trace]");
+            eprintln!(
+                "{what}\nusage: sim [--from SEED] [--seeds COUNT] [--seconds BAD_TIME] [--voters COUNT] [--observers COUNT] [--trace]"
+            );
             return ExitCode::from(2);
         }
     };
     let mut figures = Figures::default();
     for seed in options.from..options.from.saturating_add(options.seeds) {
         let trace = if options.trace { Trace::with_text() } else { Trace::new() };
-        let mut world = World::new(seed, 3, None, trace);
+        let mut world = World::new(seed, options.shape, None, trace);
         let outcome = world.run(options.bad_ms);
         figures.add(&world.figures);
         if let Some(text) = world.trace.text() {
@@ -42,7 +45,13 @@ fn main() -> ExitCode {
 }
 
 fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String> {
-    let mut options = Options { from: 1, seeds: 100, bad_ms: 20_000, trace: false };
+    let mut options = Options {
+        from: 1,
+        seeds: 100,
+        bad_ms: 20_000,
+        trace: false,
+        shape: Shape { voters: 3, observers: 1 },
+    };
     while let Some(argument) = arguments.next() {
         let mut number = || -> Result<u64, String> {
             let value = arguments.next().ok_or_else(|| format!("{argument} wants a number"))?;
@@ -52,6 +61,8 @@ fn parse(mut arguments: impl Iterator<Item = String>) -> Result<Options, String>
             "--from" => options.from = number()?,
             "--seeds" => options.seeds = number()?,
             "--seconds" => options.bad_ms = number()?.saturating_mul(1_000),
+            "--voters" => options.shape.voters = i32::try_from(number()?.clamp(1, 9)).unwrap_or(3),
+            "--observers" => options.shape.observers = i32::try_from(number()?.min(9)).unwrap_or(1),
             "--trace" => options.trace = true,
             other => return Err(format!("{other} is not known")),
         }

@@ -39,7 +39,17 @@ pub struct World {
     asked: BTreeMap<Ticket, Asked>,
     checks: Checks,
     mutant: Option<Mutant>,
+    voters: Vec<NodeId>,
     next_value: u64,
+}
+
+/// How many nodes there are, numbered from 1, the voters first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Those that vote.
+    pub voters: i32,
+    /// Those that only follow, as brokers do.
+    pub observers: i32,
 }
 
 /// Something that will happen.
@@ -90,19 +100,19 @@ const DEEP_EVERY: u64 = 400;
 const HEALING_US: u64 = 15_000_000;
 
 impl World {
-    /// A world of `count` nodes, all of them voters, all starting now.
+    /// A world of nodes that all start now.
     #[must_use]
-    pub fn new(seed: u64, count: i32, mutant: Option<Mutant>, trace: Trace) -> Self {
+    pub fn new(seed: u64, shape: Shape, mutant: Option<Mutant>, trace: Trace) -> Self {
         let mut random = Random::new(seed);
         let faults = Faults::from_seed(&mut random);
-        Self::with_faults((random, faults), count, mutant, trace)
+        Self::with_faults((random, faults), shape, mutant, trace)
     }
 
     /// The same with chosen faults.
     #[must_use]
     pub fn with_faults(
         (mut random, faults): (Random, Faults),
-        count: i32,
+        shape: Shape,
         mutant: Option<Mutant>,
         trace: Trace,
     ) -> Self {
@@ -111,8 +121,9 @@ impl World {
             i64::try_from(random.below(width)).unwrap_or(0)
                 - i64::try_from(faults.drift_us_per_s).unwrap_or(0)
         };
-        let replicas: Vec<Replica> =
-            (1..=count).map(|id| Replica::new(NodeId(id), Clock::new(drift()))).collect();
+        let replicas: Vec<Replica> = (1..=shape.voters + shape.observers)
+            .map(|id| Replica::new(NodeId(id), Clock::new(drift())))
+            .collect();
         let mut world = Self {
             faults,
             figures: Figures::default(),
@@ -126,6 +137,7 @@ impl World {
             asked: BTreeMap::new(),
             checks: Checks::default(),
             mutant,
+            voters: (1..=shape.voters).map(NodeId).collect(),
             next_value: 0,
         };
         for node in 0..world.replicas.len() {
@@ -474,10 +486,11 @@ impl World {
     }
 
     fn start(&mut self, node: usize) -> Result<(), Violation> {
-        let ids = self.ids();
         let seed = self.random.next_u64();
         let replica = &mut self.replicas[node];
-        let mut config = RaftConfig::new(replica::DIR, replica::key(replica.id), replica::voters(&ids));
+        let mut config =
+            RaftConfig::new(replica::DIR, replica::key(replica.id), replica::voters(&self.voters));
+        config.may_vote = self.voters.contains(&replica.id);
         config.cluster_id = Some("sim".to_owned());
         config.mutant = self.mutant;
         let timing = &mut config.timing;

@@ -3,14 +3,15 @@
 use ottla_raft::mutant::Mutant;
 use ottla_raft::random::Random;
 use ottla_sim::faults::Faults;
-use ottla_sim::{Figures, Trace, Violation, World};
+use ottla_sim::{Figures, Shape, Trace, Violation, World};
 
+const QUORUM: Shape = Shape { voters: 3, observers: 1 };
 const BAD_MS: u64 = 10_000;
 /// A mutant has so many seeds to be caught in.
 const SEEDS_PER_MUTANT: u64 = 300;
 
 fn run(seed: u64, mutant: Option<Mutant>) -> (Result<(), Violation>, World) {
-    let mut world = World::new(seed, 3, mutant, Trace::new());
+    let mut world = World::new(seed, QUORUM, mutant, Trace::new());
     let outcome = world.run(BAD_MS);
     (outcome, world)
 }
@@ -48,7 +49,7 @@ fn a_seed_gives_the_same_run_twice() {
 #[test]
 fn one_voter_alone_works_too() {
     for seed in 1..=5 {
-        let mut world = World::new(seed, 1, None, Trace::new());
+        let mut world = World::new(seed, Shape { voters: 1, observers: 2 }, None, Trace::new());
         assert_eq!(world.run(BAD_MS), Ok(()), "seed {seed}, {:?}", world.faults);
         assert!(world.figures.acknowledged > 0);
     }
@@ -57,7 +58,7 @@ fn one_voter_alone_works_too() {
 #[test]
 fn five_voters_work_too() {
     for seed in 1..=3 {
-        let mut world = World::new(seed, 5, None, Trace::new());
+        let mut world = World::new(seed, Shape { voters: 5, observers: 0 }, None, Trace::new());
         assert_eq!(world.run(BAD_MS), Ok(()), "seed {seed}, {:?}", world.faults);
     }
 }
@@ -83,7 +84,8 @@ fn hunt(seed: u64, mutant: Mutant) -> Result<(), Violation> {
     }
     let mut random = Random::new(seed);
     let faults = Faults::contested(&mut random);
-    World::with_faults((random, faults), 3, Some(mutant), Trace::new()).suffer(BAD_MS)
+    World::with_faults((random, faults), Shape { voters: 3, observers: 0 }, Some(mutant), Trace::new())
+        .suffer(BAD_MS)
 }
 
 #[test]
@@ -92,7 +94,7 @@ fn a_contested_world_holds_too() {
     for seed in 1..=8 {
         let mut random = Random::new(seed);
         let faults = Faults::contested(&mut random);
-        let mut world = World::with_faults((random, faults), 3, None, Trace::new());
+        let mut world = World::with_faults((random, faults), QUORUM, None, Trace::new());
         assert_eq!(world.run(BAD_MS), Ok(()), "seed {seed}, {:?}", world.faults);
         figures.add(&world.figures);
     }

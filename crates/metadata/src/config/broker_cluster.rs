@@ -13,15 +13,15 @@ keys! {
         "Where to find controllers of a quorum whose voters are kept in the log.";
     "controller.listener.names": List = Preset::Required, NON_EMPTY_LIST, High ReadOnly InEffect,
         "The names of the listeners on which controllers are reached; the first is used by brokers.";
-    "controller.quorum.election.timeout.ms": Int = Preset::Text("1000"), Valid::AtLeast(0), High ReadOnly NotYet,
+    "controller.quorum.election.timeout.ms": Int = Preset::Text("1000"), Valid::AtLeast(0), High ReadOnly InEffect,
         "How long a voter waits for a leader before it stands for election.";
-    "controller.quorum.election.backoff.max.ms": Int = Preset::Text("1000"), Valid::AtLeast(0), High ReadOnly NotYet,
+    "controller.quorum.election.backoff.max.ms": Int = Preset::Text("1000"), Valid::AtLeast(0), High ReadOnly InEffect,
         "The longest random pause between two elections.";
-    "controller.quorum.fetch.timeout.ms": Int = Preset::Text("2000"), Valid::AtLeast(0), High ReadOnly NotYet,
+    "controller.quorum.fetch.timeout.ms": Int = Preset::Text("2000"), Valid::AtLeast(0), High ReadOnly InEffect,
         "How long a voter goes without a successful fetch before it doubts the leader.";
-    "controller.quorum.request.timeout.ms": Int = Preset::Text("2000"), Valid::AtLeast(0), Medium ReadOnly NotYet,
+    "controller.quorum.request.timeout.ms": Int = Preset::Text("2000"), Valid::AtLeast(0), Medium ReadOnly InEffect,
         "How long a node waits for the answer to a request within the quorum.";
-    "controller.quorum.retry.backoff.ms": Int = Preset::Text("20"), Valid::AtLeast(0), Low ReadOnly NotYet,
+    "controller.quorum.retry.backoff.ms": Int = Preset::Text("20"), Valid::AtLeast(0), Low ReadOnly InEffect,
         "The pause before a request within the quorum is sent again.";
     "controller.quorum.append.linger.ms": Int = Preset::Text("25"), Valid::AtLeast(0), Medium ReadOnly NotYet,
         "How long the leader gathers records before it writes them.";
@@ -41,19 +41,19 @@ keys! {
         "A controller event slower than this is always logged.";
     "metadata.log.dir": String = Preset::Null, Valid::Any, High ReadOnly InEffect,
         "The directory of the metadata log; the first of log.dirs where unset.";
-    "metadata.log.segment.bytes": Int = Preset::Text("1073741824"), Valid::AtLeast(8388608), High ReadOnly NotYet,
+    "metadata.log.segment.bytes": Int = Preset::Text("1073741824"), Valid::AtLeast(8388608), High ReadOnly InEffect,
         "The size at which a segment of the metadata log is closed.";
     "internal.metadata.log.segment.bytes": Int = Preset::Null, Valid::Any, Low ReadOnly NotYet internal,
         "The same size for tests, without a lower bound.";
-    "metadata.log.segment.ms": Long = Preset::Text("604800000"), Valid::Any, High ReadOnly NotYet,
+    "metadata.log.segment.ms": Long = Preset::Text("604800000"), Valid::Any, High ReadOnly InEffect,
         "The age at which a segment of the metadata log is closed.";
-    "metadata.log.max.record.bytes.between.snapshots": Long = Preset::Text("20971520"), Valid::AtLeast(1), High ReadOnly NotYet,
+    "metadata.log.max.record.bytes.between.snapshots": Long = Preset::Text("20971520"), Valid::AtLeast(1), High ReadOnly InEffect,
         "How many bytes of new metadata records bring about a snapshot.";
-    "metadata.log.max.snapshot.interval.ms": Long = Preset::Text("3600000"), Valid::AtLeast(0), High ReadOnly NotYet,
+    "metadata.log.max.snapshot.interval.ms": Long = Preset::Text("3600000"), Valid::AtLeast(0), High ReadOnly InEffect,
         "The longest time between two snapshots while there is something new; 0 is no such limit.";
-    "metadata.max.retention.bytes": Long = Preset::Text("104857600"), Valid::Any, High ReadOnly NotYet,
+    "metadata.max.retention.bytes": Long = Preset::Text("104857600"), Valid::Any, High ReadOnly InEffect,
         "How many bytes of metadata log and snapshots are kept.";
-    "metadata.max.retention.ms": Long = Preset::Text("604800000"), Valid::Any, High ReadOnly NotYet,
+    "metadata.max.retention.ms": Long = Preset::Text("604800000"), Valid::Any, High ReadOnly InEffect,
         "How long metadata log and snapshots are kept.";
     "metadata.max.idle.interval.ms": Int = Preset::Text("500"), Valid::AtLeast(0), Low ReadOnly InEffect,
         "How often the active controller writes a record that says nothing, to show that it is alive; 0 is never.";
@@ -89,7 +89,7 @@ keys! {
         "How long a leader lets a follower's fetch wait.";
     "replica.fetch.backoff.ms": Int = Preset::Text("1000"), Valid::AtLeast(0), Medium ReadOnly NotYet,
         "How long a follower rests a partition after an error.";
-    "replica.high.watermark.checkpoint.interval.ms": Long = Preset::Text("5000"), Valid::Any, High ReadOnly NotYet,
+    "replica.high.watermark.checkpoint.interval.ms": Long = Preset::Text("5000"), Valid::Any, High ReadOnly InEffect,
         "How often high watermarks are written down.";
     "replica.selector.class": String = Preset::Null, Valid::Any, Medium ReadOnly NotYet,
         "Which replica consumers read from; the rack-aware selector sends them to their own rack.";

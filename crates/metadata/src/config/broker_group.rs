@@ -19,11 +19,11 @@ keys! {
         "How long the offsets of an empty group are kept.";
     "offsets.topic.compression.codec": Int = Preset::Text("0"), Valid::Any, High ReadOnly NotYet,
         "The compression of the offsets topic, by number.";
-    "offsets.topic.num.partitions": Int = Preset::Text("50"), Valid::AtLeast(1), High ReadOnly NotYet,
+    "offsets.topic.num.partitions": Int = Preset::Text("50"), Valid::AtLeast(1), High ReadOnly InEffect,
         "How many partitions the offsets topic has.";
-    "offsets.topic.replication.factor": Short = Preset::Text("3"), Valid::AtLeast(1), High ReadOnly NotYet,
+    "offsets.topic.replication.factor": Short = Preset::Text("3"), Valid::AtLeast(1), High ReadOnly InEffect,
         "How many replicas the offsets topic has.";
-    "offsets.topic.segment.bytes": Int = Preset::Text("104857600"), Valid::AtLeast(1), High ReadOnly NotYet,
+    "offsets.topic.segment.bytes": Int = Preset::Text("104857600"), Valid::AtLeast(1), High ReadOnly InEffect,
         "The segment size of the offsets topic.";
     "group.coordinator.rebalance.protocols": List = Preset::Text("classic,consumer,streams"), Valid::ListOf(&["consumer", "classic", "share", "streams"], Empty::Refused), Medium ReadOnly NotYet,
         "Which kinds of group the coordinator serves.";
@@ -171,13 +171,13 @@ keys! {
         "The shortest such interval a streams group may be given.";
     "group.streams.topology.description.plugin.class": Class = Preset::Null, Valid::Any, Medium ReadOnly Inert,
         "A class that receives descriptions of topologies.";
-    "share.coordinator.state.topic.num.partitions": Int = Preset::Text("50"), Valid::AtLeast(1), High ReadOnly NotYet,
+    "share.coordinator.state.topic.num.partitions": Int = Preset::Text("50"), Valid::AtLeast(1), High ReadOnly InEffect,
         "How many partitions the topic of share states has.";
-    "share.coordinator.state.topic.replication.factor": Short = Preset::Text("3"), Valid::AtLeast(1), High ReadOnly NotYet,
+    "share.coordinator.state.topic.replication.factor": Short = Preset::Text("3"), Valid::AtLeast(1), High ReadOnly InEffect,
         "How many replicas the topic of share states has.";
-    "share.coordinator.state.topic.min.isr": Short = Preset::Text("2"), Valid::AtLeast(1), High ReadOnly NotYet,
+    "share.coordinator.state.topic.min.isr": Short = Preset::Text("2"), Valid::AtLeast(1), High ReadOnly InEffect,
         "How many replicas of that topic must be in sync for writes.";
-    "share.coordinator.state.topic.segment.bytes": Int = Preset::Text("104857600"), Valid::AtLeast(1), High ReadOnly NotYet,
+    "share.coordinator.state.topic.segment.bytes": Int = Preset::Text("104857600"), Valid::AtLeast(1), High ReadOnly InEffect,
         "The segment size of that topic.";
     "share.coordinator.state.topic.compression.codec": Int = Preset::Text("0"), Valid::Any, High ReadOnly NotYet,
         "The compression of that topic, by number.";

@@ -15,7 +15,7 @@ keys! {
         "The older name of node.id; where both are given they must agree.";
     "broker.rack": String = Preset::Null, Valid::Any, Medium ReadOnly InEffect,
         "The rack or zone the node stands in; replicas of a partition are spread over racks.";
-    "broker.heartbeat.interval.ms": Int = Preset::Text("2000"), Valid::Any, Medium ReadOnly NotYet,
+    "broker.heartbeat.interval.ms": Int = Preset::Text("2000"), Valid::Any, Medium ReadOnly InEffect,
         "How often the broker sends a heartbeat to the active controller.";
     "broker.session.timeout.ms": Int = Preset::Text("9000"), Valid::Any, Medium ReadOnly InEffect,
         "How long a broker may be silent before the controller fences it.";
@@ -45,15 +45,15 @@ keys! {
         "Java's threads for housekeeping such as deletion of files.";
     "queued.max.requests": Int = Preset::Text("500"), Valid::AtLeast(1), High ReadOnly NotYet,
         "How many requests may wait before reading from sockets pauses.";
-    "queued.max.request.bytes": Long = Preset::Text("-1"), Valid::Any, Medium ReadOnly NotYet,
+    "queued.max.request.bytes": Long = Preset::Text("-1"), Valid::Any, Medium ReadOnly InEffect,
         "How many bytes of requests may wait before reading from sockets pauses; -1 is no limit.";
-    "socket.send.buffer.bytes": Int = Preset::Text("102400"), Valid::Any, High ReadOnly NotYet,
+    "socket.send.buffer.bytes": Int = Preset::Text("102400"), Valid::Any, High ReadOnly InEffect,
         "The send buffer asked of the operating system for each connection; -1 leaves its default.";
-    "socket.receive.buffer.bytes": Int = Preset::Text("102400"), Valid::Any, High ReadOnly NotYet,
+    "socket.receive.buffer.bytes": Int = Preset::Text("102400"), Valid::Any, High ReadOnly InEffect,
         "The receive buffer asked of the operating system for each connection; -1 leaves its default.";
-    "socket.request.max.bytes": Int = Preset::Text("104857600"), Valid::AtLeast(1), High ReadOnly NotYet,
+    "socket.request.max.bytes": Int = Preset::Text("104857600"), Valid::AtLeast(1), High ReadOnly InEffect,
         "The largest request a connection may send.";
-    "socket.listen.backlog.size": Int = Preset::Text("50"), Valid::AtLeast(1), Medium ReadOnly NotYet,
+    "socket.listen.backlog.size": Int = Preset::Text("50"), Valid::AtLeast(1), Medium ReadOnly InEffect,
         "How many connections may wait to be accepted.";
     "socket.connection.setup.timeout.ms": Long = Preset::Text("10000"), Valid::Any, Medium ReadOnly NotYet,
         "How long the node waits at first for a connection it opens itself.";
@@ -61,37 +61,37 @@ keys! {
         "The longest it waits for such a connection after repeated failures.";
     "request.timeout.ms": Int = Preset::Text("30000"), Valid::Any, High ReadOnly NotYet,
         "How long the node waits for the answer to a request it sends.";
-    "connections.max.idle.ms": Long = Preset::Text("600000"), Valid::Any, Medium ReadOnly NotYet,
+    "connections.max.idle.ms": Long = Preset::Text("600000"), Valid::Any, Medium ReadOnly InEffect,
         "A connection without traffic for this long is closed.";
     "connection.failed.authentication.delay.ms": Int = Preset::Text("100"), Valid::AtLeast(0), Low ReadOnly NotYet,
         "How long the closing of a connection is put off after failed authentication.";
-    "max.connections": Int = Preset::Text("2147483647"), Valid::AtLeast(0), Medium ClusterWide NotYet,
+    "max.connections": Int = Preset::Text("2147483647"), Valid::AtLeast(0), Medium ClusterWide InEffect,
         "How many connections the node accepts in all.";
-    "max.connections.per.ip": Int = Preset::Text("2147483647"), Valid::AtLeast(0), Medium ClusterWide NotYet,
+    "max.connections.per.ip": Int = Preset::Text("2147483647"), Valid::AtLeast(0), Medium ClusterWide InEffect,
         "How many connections one address may hold.";
-    "max.connections.per.ip.overrides": String = Preset::Text(""), Valid::Any, Medium ClusterWide NotYet,
+    "max.connections.per.ip.overrides": String = Preset::Text(""), Valid::Any, Medium ClusterWide InEffect,
         "Limits for single addresses or hosts, as host:count.";
     "max.connection.creation.rate": Int = Preset::Text("2147483647"), Valid::AtLeast(0), Medium ClusterWide NotYet,
         "How many connections a second the node accepts.";
-    "message.max.bytes": Int = Preset::Text("1048588"), Valid::AtLeast(0), High ClusterWide NotYet,
+    "message.max.bytes": Int = Preset::Text("1048588"), Valid::AtLeast(0), High ClusterWide InEffect,
         "The largest record batch a topic accepts, after compression.";
     "max.decompressed.message.bytes": Int = Preset::Text("2147483639"), Valid::Between(1, 2147483639), Medium ClusterWide NotYet,
         "The largest size a record batch may grow to when it is decompressed.";
-    "max.request.partition.size.limit": Int = Preset::Text("2000"), Valid::AtLeast(1), Medium ReadOnly NotYet,
+    "max.request.partition.size.limit": Int = Preset::Text("2000"), Valid::AtLeast(1), Medium ReadOnly InEffect,
         "How many partitions one request of describing topics may return.";
-    "fetch.max.bytes": Int = Preset::Text("57671680"), Valid::AtLeast(1024), Medium ReadOnly NotYet,
+    "fetch.max.bytes": Int = Preset::Text("57671680"), Valid::AtLeast(1024), Medium ReadOnly InEffect,
         "The most bytes one fetch response carries.";
     "max.incremental.fetch.session.cache.slots": Int = Preset::Text("1000"), Valid::AtLeast(0), Medium ReadOnly NotYet,
         "How many incremental fetch sessions the broker keeps.";
     "delete.topic.enable": Boolean = Preset::Text("true"), Valid::Any, High ReadOnly InEffect,
         "Whether topics may be deleted.";
-    "compression.type": String = Preset::Text("producer"), Valid::OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]), High ClusterWide NotYet,
+    "compression.type": String = Preset::Text("producer"), Valid::OneOf(&["uncompressed", "zstd", "lz4", "snappy", "gzip", "producer"]), High ClusterWide InEffect,
         "The compression of stored batches; producer keeps whatever came in.";
-    "compression.gzip.level": Int = Preset::Text("-1"), Valid::GzipLevel, Medium ClusterWide NotYet,
+    "compression.gzip.level": Int = Preset::Text("-1"), Valid::GzipLevel, Medium ClusterWide InEffect,
         "The gzip level where the broker compresses with gzip.";
-    "compression.lz4.level": Int = Preset::Text("9"), Valid::Between(1, 17), Medium ClusterWide NotYet,
+    "compression.lz4.level": Int = Preset::Text("9"), Valid::Between(1, 17), Medium ClusterWide InEffect,
         "The lz4 level where the broker compresses with lz4.";
-    "compression.zstd.level": Int = Preset::Text("3"), Valid::Between(-131072, 22), Medium ClusterWide NotYet,
+    "compression.zstd.level": Int = Preset::Text("3"), Valid::Between(-131072, 22), Medium ClusterWide InEffect,
         "The zstd level where the broker compresses with zstd.";
     "config.providers": List = Preset::Text(""), ANY_LIST, Low ClusterWide Inert,
         "Names of the classes that fetch values from elsewhere.";

@@ -27,13 +27,13 @@ keys! {
         "Whether transactions may be part of a two-phase commit steered from outside.";
     "transaction.partition.verification.enable": Boolean = Preset::Text("true"), Valid::Any, Low ClusterWide NotYet,
         "Whether a leader asks the coordinator that a partition belongs to the transaction before it appends.";
-    "transaction.state.log.num.partitions": Int = Preset::Text("50"), Valid::AtLeast(1), High ReadOnly NotYet,
+    "transaction.state.log.num.partitions": Int = Preset::Text("50"), Valid::AtLeast(1), High ReadOnly InEffect,
         "How many partitions the topic of transaction states has.";
-    "transaction.state.log.replication.factor": Short = Preset::Text("3"), Valid::AtLeast(1), High ReadOnly NotYet,
+    "transaction.state.log.replication.factor": Short = Preset::Text("3"), Valid::AtLeast(1), High ReadOnly InEffect,
         "How many replicas the topic of transaction states has.";
-    "transaction.state.log.min.isr": Int = Preset::Text("2"), Valid::AtLeast(1), High ReadOnly NotYet,
+    "transaction.state.log.min.isr": Int = Preset::Text("2"), Valid::AtLeast(1), High ReadOnly InEffect,
         "How many replicas of that topic must be in sync for writes.";
-    "transaction.state.log.segment.bytes": Int = Preset::Text("104857600"), Valid::AtLeast(1), High ReadOnly NotYet,
+    "transaction.state.log.segment.bytes": Int = Preset::Text("104857600"), Valid::AtLeast(1), High ReadOnly InEffect,
         "The segment size of that topic.";
     "transaction.state.log.load.buffer.size": Int = Preset::Text("5242880"), Valid::AtLeast(1), High ReadOnly NotYet,
         "How many bytes are read at once when that topic is loaded.";

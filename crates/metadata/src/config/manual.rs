@@ -11,7 +11,8 @@ use super::parse::valid_text;
 pub fn manual() -> String {
     let mut page = String::from(
         "# Configuration\n\n\
-         Generated from the configuration table (`crates/metadata/src/config`); do not edit.\n\n\
+         Made from the configuration table (`crates/metadata/src/config`) by `UPDATE=1 cargo test -p ottla-metadata \
+         --test pages`; do not edit.\n\n\
          Every key of Apache Kafka 4.4 is known: its value is checked, stored, shown and can be changed as in \
          Kafka. The column *effect* says whether it also does what it says: **yes**, *not yet*, or *none* where it \
          is about the insides of the JVM.\n\n\

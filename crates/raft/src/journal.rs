@@ -10,7 +10,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ottla_log::disk::EntryKind;
 use ottla_log::{Disk, DiskError, FirstBatch, Log, ReadError, ReadLimit};
-use ottla_protocol::batch::{BatchHeader, HEADER_LEN, StampedBatch, split};
+use ottla_protocol::batch::{BatchError, BatchHeader, HEADER_LEN, StampedBatch, split};
 use ottla_protocol::time::Now;
 use ottla_protocol::{LeaderEpoch, Offset};
 
@@ -407,12 +407,26 @@ impl Journal {
 
     fn scan_membership(&mut self) -> Result<(), DiskError> {
         let mut from = self.start().max(self.latest_snapshot().map_or(Offset::ZERO, |latest| latest.offset));
-        while from < self.log.end_offset() {
-            for batch in self.read_batches(from, self.log.end_offset(), SCAN_BYTES)? {
-                from = batch.last_offset.plus(1);
-                if let Content::Control(records) = &batch.content {
-                    self.observe(batch.base_offset, records);
+        let end = self.log.end_offset();
+        while from < end {
+            let (batches, torn) = split(&self.read_up_to(from, end, SCAN_BYTES)?);
+            let corrupt = |error: BatchError| DiskError::corrupt(&self.dir, error.to_string());
+            if let Some(error) = torn {
+                return Err(corrupt(error));
+            }
+            assert!(!batches.is_empty(), "a log that goes on to {end} has a batch at {from}");
+            let mut control = Vec::new();
+            for (header, bytes) in batches {
+                from = header.next_offset();
+                // Data is read when it is delivered; here only the quorum's own records matter.
+                if header.is_control()
+                    && let Content::Control(records) = batch::read(&header, &bytes).map_err(corrupt)?.content
+                {
+                    control.push((header.base_offset, records));
                 }
+            }
+            for (base, records) in control {
+                self.observe(base, &records);
             }
         }
         Ok(())

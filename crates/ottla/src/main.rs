@@ -3,6 +3,7 @@
 //! One binary under many names. What was typed is turned into what is meant in `invocation`; this file only says
 //! which part of the program does it.
 
+mod allocator;
 mod install;
 mod invocation;
 mod server;

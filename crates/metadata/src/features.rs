@@ -1,6 +1,6 @@
 //! What `metadata.version` and the other features allow: levels, what depends on what, versions of records.
 //!
-//! Apache Kafka 4.4.0 finalizes level 30 (4.3-IV0) at most; levels 31 to 33 exist and are still in development.
+//! Apache Kafka 4.4.0 as released finalizes level 33 (4.4-IV2) and share.version 2 in a new cluster.
 
 use std::collections::BTreeMap;
 
@@ -88,7 +88,7 @@ impl MetadataVersion {
     /// The least level.
     pub const MINIMUM: Self = Self(7);
     /// The highest level that is not in development: what new clusters get.
-    pub const LATEST: Self = Self(30);
+    pub const LATEST: Self = Self(33);
 
     /// The level of this number, if there is one.
     #[must_use]
@@ -219,12 +219,12 @@ impl std::fmt::Display for Range {
 
 /// What this code claims when it registers: every feature with a level above 0 that is not in development.
 pub const SUPPORTED: &[(&str, Range)] = &[
-    (METADATA_VERSION, Range { min: 7, max: 30 }),
+    (METADATA_VERSION, Range { min: 7, max: 33 }),
     (KRAFT_VERSION, Range { min: 0, max: 1 }),
     (TRANSACTION_VERSION, Range { min: 0, max: 2 }),
     (GROUP_VERSION, Range { min: 0, max: 1 }),
     (ELR_VERSION, Range { min: 0, max: 1 }),
-    (SHARE_VERSION, Range { min: 0, max: 1 }),
+    (SHARE_VERSION, Range { min: 0, max: 2 }),
     (STREAMS_VERSION, Range { min: 0, max: 1 }),
 ];
 
@@ -267,10 +267,11 @@ pub fn missing_dependency(feature: &str, level: i16, proposed: &BTreeMap<String,
 /// The levels a new cluster gets at a `metadata.version`, beside that feature and `kraft.version`.
 #[must_use]
 pub fn defaults_at(version: MetadataVersion) -> Vec<(&'static str, i16)> {
+    let share = if version.level() >= 31 { 2 } else { 1 };
     let rows = [
         (ELR_VERSION, 26, 1),
         (GROUP_VERSION, 22, 1),
-        (SHARE_VERSION, 28, 1),
+        (SHARE_VERSION, 28, share),
         (STREAMS_VERSION, 29, 1),
         (TRANSACTION_VERSION, 24, 2),
     ];
@@ -290,7 +291,7 @@ mod tests {
     #[test]
     fn levels_rise_and_have_names() {
         assert!(LEVELS.windows(2).all(|pair| pair[0].level + 1 == pair[1].level));
-        assert_eq!(MetadataVersion::LATEST.name(), "4.3-IV0");
+        assert_eq!(MetadataVersion::LATEST.name(), "4.4-IV2");
         assert_eq!(MetadataVersion::from_name("3.7"), MetadataVersion::from_level(19));
         assert_eq!(MetadataVersion::from_name("3.7-IV2"), MetadataVersion::from_level(17));
         assert_eq!(MetadataVersion::from_level(6), None);

@@ -132,7 +132,7 @@ fn a_record_that_cannot_follow_is_refused() {
     assert!(refused(RemoveAccessControlEntryRecord { id: id(9) }.into()).contains("no access control entry"));
     assert!(refused(acl(1)).contains("there is an access control entry"));
     assert!(refused(producer_ids(1000)).contains("does not lie after"));
-    assert!(refused(feature(METADATA_VERSION, 33)).contains("is not among 7-30"));
+    assert!(refused(feature(METADATA_VERSION, 34)).contains("is not among 7-33"));
     assert!(refused(feature("group.version", -1)).contains("no level"));
     assert!(refused(ClearElrRecord { topic_name: "none".to_owned() }.into()).contains("no topic"));
     assert!(refused(UnregisterControllerRecord { controller_id: 6 }.into()).contains("not registered"));

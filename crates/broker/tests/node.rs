@@ -1,5 +1,7 @@
 //! A whole node on a memory disk, stepped by hand: frames in, frames out.
 
+#[path = "node/crash.rs"]
+mod crash;
 #[path = "node/life.rs"]
 mod life;
 #[path = "node/requests.rs"]

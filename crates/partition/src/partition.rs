@@ -74,10 +74,7 @@ impl Partition {
     pub fn step(&mut self, now: Now, input: Input, out: &mut Vec<Output>) {
         let outcome = match input {
             Input::Question(ticket, question) => self.ask(now, ticket, question, out),
-            Input::Lead(lead) => {
-                self.lead(lead, out);
-                Ok(())
-            }
+            Input::Lead(lead) => self.lead(lead, out),
             Input::Configure(settings) => {
                 self.log.set_config(settings.log);
                 self.settings = settings;
@@ -151,16 +148,21 @@ impl Partition {
     }
 
     /// Older and repeated orders are ignored; the same epoch again changes only the list of replicas.
-    fn lead(&mut self, lead: Lead, out: &mut Vec<Output>) {
+    fn lead(&mut self, lead: Lead, out: &mut Vec<Output>) -> Result<(), DiskError> {
         match &mut self.leader {
-            Some(leader) if lead.partition_epoch < leader.partition_epoch => return,
+            Some(leader) if lead.partition_epoch < leader.partition_epoch => return Ok(()),
             Some(leader) if lead.epoch == leader.epoch => leader.update(lead),
             _ => {
                 self.log.begin_epoch(lead.epoch);
                 self.leader = Some(Leader::new(lead));
             }
         }
+        if !self.offline {
+            // What a recovery has found need not be on the disk, and nobody else may come to flush it.
+            self.begin_flush(out)?;
+        }
         self.advance_high_watermark(out);
+        Ok(())
     }
 
     /// How far a reader with this isolation sees.

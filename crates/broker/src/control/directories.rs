@@ -202,7 +202,8 @@ impl Directories {
         let key = (String::from(topic), id.index);
         let offset = |offsets: &Offsets| if known { offsets.get(&key).copied() } else { None };
         let hint = OpenHint {
-            stop: if recovered.clean { Stop::Clean } else { Stop::Unclean },
+            // Of a folder that is only now made, nothing is on the disk yet, not even its name.
+            stop: if recovered.clean && known { Stop::Clean } else { Stop::Unclean },
             recovery_point: offset(&recovered.recovery_points).unwrap_or(Offset::ZERO),
             log_start: offset(&recovered.log_starts).unwrap_or(Offset::ZERO),
         };

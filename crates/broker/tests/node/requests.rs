@@ -94,10 +94,8 @@ pub fn fetch_all(partitions: &[(&str, i32, i64)]) -> FetchRequest {
 
 /// A request to make a topic.
 pub fn create(topic: &str, partitions: i32, configs: &[(&str, &str)]) -> CreateTopicsRequest {
-    let config = |&(name, value): &(&str, &str)| CreatableTopicConfig {
-        name: name.into(),
-        value: Some(value.into()),
-    };
+    let config =
+        |&(name, value): &(&str, &str)| CreatableTopicConfig { name: name.into(), value: Some(value.into()) };
     let topic = CreatableTopic {
         name: topic.into(),
         num_partitions: partitions,

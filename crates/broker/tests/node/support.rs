@@ -91,7 +91,8 @@ impl World {
             Core::new(CoreId(id), Arc::clone(&node), shard)
         };
         let cores = (0..CORES).map(core).collect();
-        let control = Control::open(&config, Arc::clone(&node), &home, 11, now);
+        let seed = u64::from_be_bytes(*random.bytes16().first_chunk().unwrap());
+        let control = Control::open(&config, Arc::clone(&node), &home, seed, now);
         let mut world = Self {
             now,
             cores,

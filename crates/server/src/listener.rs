@@ -26,6 +26,9 @@ use crate::seldom::Seldom;
 /// How long accepting pauses when the process has no descriptors left.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// Connections that the system keeps until they are accepted, where nobody has set a number.
+const BACKLOG: i32 = 4096;
+
 /// Connections accepted on one listener before the others are looked at.
 const ACCEPTED_PER_TURN: usize = 64;
 
@@ -55,24 +58,23 @@ pub struct SocketOptions {
 
 impl Default for SocketOptions {
     fn default() -> Self {
-        Self { send_buffer: None, receive_buffer: None, backlog: 50 }
+        Self { send_buffer: None, receive_buffer: None, backlog: BACKLOG }
     }
 }
 
 impl SocketOptions {
-    /// What the configuration says. Buffers are left to the system unless somebody has set them: Kafka's preset of
-    /// 100 KiB would keep the system from growing them with the connection's speed.
+    /// What somebody has set. Kafka's presets do not count here: buffers of 100 KiB would keep the system from growing
+    /// them with the connection's speed, and of a thousand clients that come back at once a backlog of 50 makes most
+    /// wait a second for their second try.
     #[must_use]
     pub fn of(config: &NodeConfig) -> Self {
         let node = config.settings.node();
-        let buffer = |name: &str| {
-            let is_set = config.settings.file().contains_key(name);
-            usize::try_from(node.int(name)).ok().filter(|_| is_set)
-        };
+        let set = |name: &str| config.settings.file().contains_key(name).then(|| node.int(name));
+        let buffer = |name: &str| set(name).and_then(|size| usize::try_from(size).ok());
         Self {
             send_buffer: buffer("socket.send.buffer.bytes"),
             receive_buffer: buffer("socket.receive.buffer.bytes"),
-            backlog: node.int("socket.listen.backlog.size"),
+            backlog: set("socket.listen.backlog.size").unwrap_or(BACKLOG),
         }
     }
 }

@@ -183,3 +183,6 @@ fn seed() -> u64 {
 
 /// The longest a turn sleeps when nothing is due.
 const SLEEP_MAX: Duration = Duration::from_secs(60);
+
+#[cfg(test)]
+mod tests;

@@ -248,6 +248,11 @@ impl DiskError {
         Self::new("understand", path, io::Error::new(io::ErrorKind::InvalidData, what.into()))
     }
 
+    /// The same, but never to be tried again: where a sync finds no room, bytes that were taken are lost.
+    pub(crate) fn hardened(self) -> Self {
+        if self.is_full() { Self::new(self.action, &self.path, io::Error::other(self.source)) } else { self }
+    }
+
     /// No room. Nothing is broken, and the same may succeed later.
     #[must_use]
     pub fn is_full(&self) -> bool {
@@ -269,5 +274,17 @@ impl DiskError {
     #[must_use]
     pub fn is_corrupt(&self) -> bool {
         self.source.kind() == io::ErrorKind::InvalidData
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sync_without_room_is_not_merely_full() {
+        let full = DiskError::new("sync", Path::new("a.log"), io::Error::from_raw_os_error(28));
+        assert!(full.is_full() && !full.clone().hardened().is_full());
+        assert!(full.hardened().to_string().starts_with("cannot sync a.log: "));
     }
 }

@@ -102,7 +102,7 @@ impl Log {
     /// [`DiskError`], final: nobody knows what is on the disk, so the log takes no more changes. Only when the disk
     /// [is full](DiskError::is_full) has the recovery point just not moved.
     pub fn finish_flush(&mut self, flushed: Flushed) -> Result<(), DiskError> {
-        if let Err(error) = flushed.synced {
+        if let Err(error) = flushed.synced.map_err(DiskError::hardened) {
             tracing::error!(%error, "a sync has failed");
             self.durable.failed.get_or_insert_with(|| error.clone());
             return Err(error);

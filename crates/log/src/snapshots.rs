@@ -61,12 +61,6 @@ impl Snapshots {
         Ok(())
     }
 
-    /// The log ends at `end` from now on.
-    pub fn cut_to(&mut self, place: &Place, end: Offset) -> Result<(), DiskError> {
-        self.floor = self.floor.min(end);
-        self.remove(place, |offset| offset > end)
-    }
-
     /// The producers of the latest right snapshot at or before `offset`; wrong ones are removed. Without one nothing
     /// is known, at `start`.
     pub fn load(

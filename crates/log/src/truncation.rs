@@ -97,7 +97,7 @@ impl Log {
     /// What is known of producers at the new end.
     fn reload_producers(&mut self, now: Now) -> Result<(), DiskError> {
         let end = self.end;
-        self.snapshots.cut_to(&self.place, end)?;
+        self.snapshots.remove(&self.place, |offset| offset > end)?;
         if self.producers.is_empty() {
             self.producers = Producers::empty_at(end);
             return Ok(());

@@ -1,3 +1,5 @@
+//! A made-up network of brokers, and what a cluster makes of it.
+
 use std::collections::BTreeMap;
 
 use ottla_protocol::codec::{Reader, Writer};

@@ -1,3 +1,5 @@
+//! A made-up broker on a real socket.
+
 use bytes::{Bytes, BytesMut};
 use ottla_protocol::codec::{Reader, Writer};
 use ottla_protocol::header::{RequestHeader, ResponseHeader};

@@ -41,7 +41,7 @@ pub fn check_topic_name(name: &str) -> Result<(), Failure> {
     let allowed = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'_' | b'-');
     let why = match name {
         "" => "the empty string is not allowed".to_owned(),
-        "." | ".." => "'.' or '..' is not allowed".to_owned(),
+        "." | ".." => format!("'{name}' is not allowed"),
         name if name.len() > TOPIC_NAME_MAX => {
             format!("the length of '{name}' is longer than the max allowed length {TOPIC_NAME_MAX}")
         }

@@ -16,13 +16,16 @@ use crate::{Heap, Target};
 const HEAP: Heap = Heap { per_byte: 4 << 10, besides: 48 << 20 };
 
 /// A byte of [`SEALED`] and other flags, a byte for the topic's codec, then what a producer sent.
-pub const VALIDATE: Target = Target { name: "batch-validate", run: check, seeds, heap: HEAP };
+pub const VALIDATE: Target =
+    Target { name: "batch-validate", run: check, seeds, mutations: 3000, heap: HEAP };
 
 /// The same bytes as a consumer or a follower sees them: any number of batches.
-pub const ITERATE: Target = Target { name: "batch-iterate", run: iterate, seeds: several, heap: HEAP };
+pub const ITERATE: Target =
+    Target { name: "batch-iterate", run: iterate, seeds: several, mutations: 3000, heap: HEAP };
 
 /// A byte for the codec, then the compressed bytes.
-pub const DECOMPRESS: Target = Target { name: "decompress", run: decompress, seeds: compressed, heap: HEAP };
+pub const DECOMPRESS: Target =
+    Target { name: "decompress", run: decompress, seeds: compressed, mutations: 3000, heap: HEAP };
 
 /// Length and checksum of each batch are made right first, so that what lies behind them is reached.
 const SEALED: u8 = 1;

@@ -21,8 +21,13 @@ use crate::{Heap, Target};
 
 /// What happens on the connections, one thing after the other, each behind its length in two bytes: a byte for what it
 /// is, then a response's bytes.
-pub const ANSWERS: Target =
-    Target { name: "client", run, seeds, heap: Heap { per_byte: 16 << 10, besides: 16 << 20 } };
+pub const ANSWERS: Target = Target {
+    name: "client",
+    run,
+    seeds,
+    mutations: 800,
+    heap: Heap { per_byte: 16 << 10, besides: 16 << 20 },
+};
 
 /// The longest a call may take once nobody answers any more, in s: the operation's deadline and a request's, with
 /// room to spare.
@@ -226,8 +231,8 @@ fn seeds() -> Vec<Vec<u8>> {
     seeds
 }
 
-/// A right answer to ApiVersions.
-fn versions() -> Vec<u8> {
+/// A right answer to ApiVersions, as something that happens.
+pub fn versions() -> Vec<u8> {
     let rows = ApiKey::ALL.iter().map(|key| ApiVersion {
         api_key: key.code(),
         min_version: key.min_version(),
@@ -237,7 +242,8 @@ fn versions() -> Vec<u8> {
     answer::<ottla_protocol::messages::ApiVersionsRequest>(&response, false)
 }
 
-fn metadata() -> MetadataResponse {
+/// Two brokers, and a topic of two partitions.
+pub fn metadata() -> MetadataResponse {
     let partition = |partition_index| MetadataResponsePartition {
         partition_index,
         leader_id: 1,

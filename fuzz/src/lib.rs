@@ -15,6 +15,7 @@ mod messages;
 mod metadata;
 mod mutate;
 mod text;
+mod traffic;
 
 pub use corpus::corpus;
 pub use mutate::{Dice, mutate};
@@ -28,6 +29,8 @@ pub struct Target {
     pub run: fn(&[u8]),
     /// Inputs made anew at each run, beside those in the corpus: so new messages are tried as soon as they exist.
     pub seeds: fn() -> Vec<Vec<u8>>,
+    /// How many mutations `cargo test` tries at least: fewer where a run takes milliseconds.
+    pub mutations: usize,
     /// Heap that one run may ask for in all, given back or not: for every byte of input, and besides.
     pub heap: Heap,
 }
@@ -68,6 +71,7 @@ pub const TARGETS: &[Target] = &[
     metadata::REPLAY,
     text::CONFIGURATION,
     client::ANSWERS,
+    traffic::TRAFFIC,
 ];
 
 /// The target of this name.

@@ -21,6 +21,7 @@ pub const LOG: Target = Target {
     name: "log",
     run: log,
     seeds,
+    mutations: 3000,
     // A recovery reads in chunks of 1 MiB, segment by segment, and there are several starts.
     heap: Heap { per_byte: 64 << 10, besides: 512 << 20 },
 };
@@ -30,6 +31,7 @@ pub const SMALL_FILES: Target = Target {
     name: "small-files",
     run: small_files,
     seeds: small_seeds,
+    mutations: 3000,
     heap: Heap { per_byte: 1 << 10, besides: 1 << 20 },
 };
 
@@ -75,6 +77,12 @@ fn log(data: &[u8]) {
     let _ = (log.offset_for_timestamp(NOW.wall_ms), log.max_timestamp_offset());
     let _ = log.aborted_transactions(log.start_offset(), log.end_offset());
     let checked = hint.stop == Stop::Unclean && hint.recovery_point == Offset::ZERO;
+    if checked {
+        let batches = Batches::new(before.as_deref().unwrap_or_default());
+        let ends: Vec<Offset> =
+            batches.filter_map(Result::ok).map(|batch| batch.header.next_offset()).collect();
+        assert!(ends.is_sorted() && ends.last().is_none_or(|last| *last <= log.end_offset()), "{ends:?}");
+    }
     match before {
         Some(before) => survives(log, &disk, config, checked.then_some(&before)),
         // What was said to be right was not; a start that believes it may find that out late.
@@ -129,8 +137,6 @@ fn contents(log: &mut Log) -> Option<Vec<u8>> {
         }
         assert!(found.next > from, "reading goes back from {from} to {}", found.next);
         let bytes = found.read().ok()?;
-        let last = Batches::new(&bytes).filter_map(Result::ok).last();
-        assert!(last.is_none_or(|last| last.header.next_offset() <= found.next.max(log.end_offset())));
         all.extend_from_slice(&bytes);
         from = found.next;
     }

@@ -13,14 +13,17 @@ use crate::{Heap, Target};
 const HEAP: Heap = Heap { per_byte: 24, besides: 256 << 10 };
 
 /// A frame as a client sends it, without its length.
-pub const REQUEST: Target = Target { name: "request", run: request, seeds: requests, heap: HEAP };
+pub const REQUEST: Target =
+    Target { name: "request", run: request, seeds: requests, mutations: 3000, heap: HEAP };
 
 /// Key and version of an API, two bytes each, then a frame as a broker answers, without its length.
-pub const RESPONSE: Target = Target { name: "response", run: response, seeds: responses, heap: HEAP };
+pub const RESPONSE: Target =
+    Target { name: "response", run: response, seeds: responses, mutations: 3000, heap: HEAP };
 
 /// Two bytes that tell the type of an internal record, two for the version, then the record; all of it is also read as
 /// the key of a record in an internal topic.
-pub const RECORD: Target = Target { name: "record", run: record, seeds: records, heap: HEAP };
+pub const RECORD: Target =
+    Target { name: "record", run: record, seeds: records, mutations: 3000, heap: HEAP };
 
 fn request(data: &[u8]) {
     let frame = Bytes::copy_from_slice(data);

@@ -17,6 +17,7 @@ pub const REPLAY: Target = Target {
     name: "metadata-replay",
     run: replay,
     seeds,
+    mutations: 3000,
     // Persistent maps copy a node of some KiB for each change.
     heap: Heap { per_byte: 8 << 10, besides: 1 << 20 },
 };

@@ -17,6 +17,7 @@ pub const CONFIGURATION: Target = Target {
     name: "configuration",
     run,
     seeds,
+    mutations: 3000,
     // Lists of broker and topic keys are resolved several times over.
     heap: Heap { per_byte: 64 << 10, besides: 64 << 20 },
 };

@@ -11,9 +11,6 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
-/// Mutations for each target.
-const MUTATIONS: usize = 3000;
-
 /// An input that takes longer does more than read its bytes; far above what a slow machine needs.
 const LONGEST: Duration = Duration::from_secs(20);
 
@@ -57,7 +54,7 @@ fn no_bytes_break_a_promise() {
         }
         let inputs: Vec<&Vec<u8>> = committed.iter().map(|(_, bytes)| bytes).chain(&seeds).collect();
         let mut dice = Dice(1);
-        for n in 0..MUTATIONS.max(inputs.len()) {
+        for n in 0..target.mutations.max(inputs.len()) {
             let mut bytes = inputs[n % inputs.len()].clone();
             let other = dice.below(inputs.len());
             mutate(&mut dice, &mut bytes, inputs[other]);

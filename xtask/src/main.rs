@@ -3,6 +3,7 @@
 //! Each command is a module with a `run(arguments)`. Nothing here is part of the product.
 
 mod apache_tools;
+mod bench;
 mod generate;
 mod node;
 mod report;
@@ -30,6 +31,7 @@ fn main() -> ExitCode {
         "tidy" => tidy::run(rest),
         "generate" => generate::run(rest),
         "test" => test::run(rest),
+        "bench" => bench::run(rest),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");
             Ok(ExitCode::SUCCESS)

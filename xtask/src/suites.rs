@@ -1,6 +1,6 @@
 //! The suites: each runs real clients or real Apache Kafka against a node that it starts itself.
 
-mod clients;
+pub mod clients;
 mod exchange;
 mod hostile;
 mod kill;

@@ -112,6 +112,22 @@ pub fn go(name: &str, source: &str, module: &str) -> Result<PathBuf, Missing> {
     Ok(binary)
 }
 
+/// librdkafka's load generator, built from the sources that the crate rdkafka-sys ships.
+pub fn rdkafka_performance() -> Result<PathBuf, Missing> {
+    let source = folder().join("librdkafka");
+    let binary = source.join("examples/rdkafka_performance");
+    if needs_making(&binary, &["bench/librdkafka/Cargo.toml", "bench/librdkafka/build.sh"]) {
+        if !Path::new("/usr/include/zstd.h").is_file() {
+            let why = "the header zstd.h is missing".to_owned();
+            return Err(Missing { why, install: "apt-get install libzstd-dev zlib1g-dev".to_owned() });
+        }
+        let mut command = Command::new("bash");
+        command.arg("bench/librdkafka/build.sh").arg(folder());
+        make(command, &binary)?;
+    }
+    Ok(binary)
+}
+
 /// Asserts that a program is installed.
 pub fn program(name: &str, install: &str) -> Result<PathBuf, Missing> {
     let path = std::env::var_os("PATH").unwrap_or_default();

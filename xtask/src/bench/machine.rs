@@ -1,0 +1,86 @@
+//! What the system knows: CPU time and memory of a process, free memory; and the ballast that makes runs comparable.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::{Context, ensure};
+
+use crate::node::{self, Node};
+
+/// Linux counts a process's time in hundredths of a second.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// Below this the page cache counts as full.
+const FULL_BELOW_MIB: u64 = 1200;
+
+/// A file that keeps the page cache full.
+///
+/// Memory that a virtual machine has not touched lately costs six times as much to write to for the first time; it hits
+/// every server alike and hides the difference between them.
+pub struct Ballast {
+    folder: PathBuf,
+}
+
+impl Ballast {
+    /// Writes until hardly any memory is free.
+    pub fn fill() -> anyhow::Result<Ballast> {
+        let folder = node::scratch("ballast")?;
+        let mut file = File::create(folder.join("ballast"))?;
+        let block = vec![0x5A; 16 << 20];
+        let ballast = Ballast { folder };
+        let mut written = 0_u64;
+        while free_mib() > FULL_BELOW_MIB {
+            file.write_all(&block)?;
+            written += 16;
+            ensure!(written < 200_000, "the page cache does not fill");
+        }
+        println!("page cache full after {written} MiB");
+        Ok(ballast)
+    }
+}
+
+impl Drop for Ballast {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// User and system time of the node's process so far, in seconds.
+pub fn cpu_seconds(node: &Node) -> anyhow::Result<f64> {
+    let pid = node.pid().context("the node runs")?;
+    let text = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+    // The name in parentheses may hold anything; the rest is numbers.
+    let (_, rest) = text.rsplit_once(')').context("/proc/PID/stat")?;
+    let field = |at: usize| rest.split_whitespace().nth(at).and_then(|text| text.parse::<f64>().ok());
+    let (user, system) = (field(11).context("utime")?, field(12).context("stime")?);
+    Ok((user + system) / TICKS_PER_SECOND)
+}
+
+/// Resident memory of the node's process.
+pub fn resident_mib(node: &Node) -> anyhow::Result<f64> {
+    let pid = node.pid().context("the node runs")?;
+    kib(&fs::read_to_string(format!("/proc/{pid}/status"))?, "VmRSS:")
+        .map(|kib| kib / 1024.0)
+        .context("VmRSS")
+}
+
+/// Memory that nothing uses, not even the page cache.
+pub fn free_mib() -> u64 {
+    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    kib(&text, "MemFree:").map_or(0, |kib| kib as u64 / 1024)
+}
+
+/// The machine in one line.
+pub fn described() -> String {
+    let text = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let cores = text.lines().filter(|line| line.starts_with("processor")).count();
+    let model = text.lines().find_map(|line| line.strip_prefix("model name")).unwrap_or_default();
+    let memory = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let gib = kib(&memory, "MemTotal:").unwrap_or_default() / 1024.0 / 1024.0;
+    format!("{cores} cores ({}), {gib:.0} GiB", model.trim_start_matches([' ', '\t', ':']))
+}
+
+fn kib(text: &str, label: &str) -> Option<f64> {
+    text.lines().find_map(|line| line.strip_prefix(label))?.split_whitespace().next()?.parse().ok()
+}

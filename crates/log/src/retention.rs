@@ -10,6 +10,7 @@ use ottla_protocol::{Now, Offset};
 
 use crate::disk::{Disk, DiskError};
 use crate::log::Log;
+use crate::place::SNAPSHOT;
 
 /// Segments that no longer belong to the log. Until they are erased their bytes stay on the disk; a start erases them
 /// too.
@@ -81,15 +82,20 @@ impl Log {
         let disk = Arc::clone(&self.place.disk);
         let mut removed = Removed { segments: 0, bytes: 0, paths: Vec::new(), disk };
         if going == self.segments.len() {
-            // An empty active segment is what would come in its place.
-            if self.active().size() == 0 {
-                going -= 1;
-            } else {
-                self.roll_at(self.end, now.wall_ms)?;
-            }
+            // An empty active segment is what would come in its place. On a full disk there may be no room for a new
+            // one; the others must go all the more.
+            let rolled = match self.active().size() {
+                0 => false,
+                _ => match self.roll_at(self.end, now.wall_ms) {
+                    Err(error) if error.is_full() => false,
+                    result => result.map(|()| true)?,
+                },
+            };
+            going -= usize::from(!rolled);
         }
         if going > 0 {
             let start = self.segments[going].base();
+            self.save_producers(start)?;
             self.delete_records_before(start.max(self.start));
             self.durable.folder_unsynced = true;
             let bases: Vec<Offset> = self.segments[..going].iter().map(|segment| segment.base()).collect();
@@ -101,6 +107,15 @@ impl Log {
             self.snapshots.remove(&self.place, |offset| bases.contains(&offset))?;
         }
         Ok(removed)
+    }
+
+    /// Puts the snapshot at `base` on the disk for good: of the producers before it nothing else will be left to tell.
+    fn save_producers(&self, base: Offset) -> Result<(), DiskError> {
+        if !self.snapshots.contains(base) {
+            return Ok(());
+        }
+        self.place.open(base, SNAPSHOT)?.sync()?;
+        self.place.disk.sync_dir(&self.place.dir)
     }
 
     /// How many segments lie wholly before the log's start.

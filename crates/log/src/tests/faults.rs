@@ -308,3 +308,23 @@ fn a_probe_does_not_wait_for_the_disk() {
     }
     assert!(cold > 3, "index and batches of each segment were cold");
 }
+
+#[test]
+fn a_full_disk_can_still_let_old_records_go() {
+    let disk = disk();
+    let config = LogConfig { retention_bytes: Some(0), index_interval_bytes: 0, ..small() };
+    let mut log = open(&disk, config, OpenHint::NOTHING);
+    for base in 0..30 {
+        log.append(now(), &[Recipe::at(base).batch()]).unwrap();
+    }
+    disk.set_capacity(Some(total(&disk)));
+    let removed = log.retain(now(), Offset(30)).unwrap();
+    assert!(removed.segments > 2 && disk.injected().refused_writes > 0);
+    removed.erase().unwrap();
+    assert_eq!(log.segment_bases().len(), 1);
+    assert!(log.size() > 0, "there was no room for a new segment");
+    let removed = log.retain(now(), Offset(30)).unwrap();
+    assert_eq!(removed.segments, 1, "now there is");
+    removed.erase().unwrap();
+    log.append(now(), &[Recipe::at(30).batch()]).unwrap();
+}

@@ -108,12 +108,7 @@ fn room_is_reserved_ahead_and_given_back() {
     while log.segment_bases().len() == 1 {
         append(&mut log, now(), Recipe::at(0));
         if log.segment_bases().len() == 1 {
-            assert!(
-                length() > log.size().min(4999) && length() <= 5000,
-                "{} for {}",
-                length(),
-                log.size()
-            );
+            assert!(length() > log.size().min(4999) && length() <= 5000, "{} for {}", length(), log.size());
         }
     }
     let first_size = disk.read(&path("00000000000000000000.log")).unwrap().unwrap();

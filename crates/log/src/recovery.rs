@@ -320,7 +320,9 @@ impl Opening {
             return self.begin_snapshots(end);
         }
         let known = (&self.config, self.wall_ms);
-        let mut producers = self.snapshots.load(&self.place, end, start, known)?;
+        // Records that were deleted on demand still tell of their producers, who may repeat them.
+        let first = self.segments[0].base().min(start);
+        let mut producers = self.snapshots.load(&self.place, end, first, known)?;
         for segment in &mut self.segments {
             replay(&self.place, segment, &mut producers, end)?;
         }

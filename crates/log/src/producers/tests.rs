@@ -1,3 +1,5 @@
+//! Sequences, epochs, transactions and snapshots of producers.
+
 use super::*;
 use crate::producers::snapshot;
 use ottla_protocol::batch::Attributes;

@@ -1,3 +1,5 @@
+//! What a log promises on a disk that behaves.
+
 use super::support::*;
 use crate::disk::{Crash, Disk};
 use crate::{LogConfig, OpenHint, ReadLimit};

@@ -1,7 +1,5 @@
 //! The one place where the time is read. Everything below the server is told it.
 
-#![expect(clippy::disallowed_methods, clippy::disallowed_types, reason = "this is where the clocks are")]
-
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use ottla_protocol::Now;

@@ -12,10 +12,11 @@ use ottla_broker::core::{Chunk, CoreId, Input, Output, SessionId};
 use ottla_log::{Disk, DiskFile, OsDisk, Slice};
 use ottla_protocol::Now;
 use ottla_protocol::time::Deadline;
-use tokio::sync::mpsc::unbounded_channel;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::admission::Admission;
 use crate::clock::Clock;
+use crate::control_thread::Event;
 use crate::core_thread;
 use crate::inbox::{Inbox, Sender, inbox};
 use crate::limits::Limits;
@@ -38,6 +39,8 @@ pub const LATER: u8 = b'l';
 pub const LAST: u8 = b'c';
 /// Panic.
 pub const PANIC: u8 = b'p';
+/// Panic when [`LATER_AFTER`] has passed: not in the client's own request, but in the core itself.
+pub const PANIC_LATER: u8 = b'P';
 /// Answer nothing.
 pub const SILENT: u8 = b's';
 /// Answer with a piece of the file that is longer than the file.
@@ -79,11 +82,11 @@ impl Fake {
     fn answer(&mut self, now: Now, session: SessionId, frame: Bytes, out: &mut Vec<Output>) {
         let chunks = match frame[0] {
             ECHO | LAST => vec![Chunk::Bytes(with_length(&frame))],
-            FILE => self.from_file(&PIECES),
-            CUT => self.from_file(&[(900_000, 200_000)]),
+            FILE => self.pieces_of_file(&PIECES),
+            CUT => self.pieces_of_file(&[(900_000, 200_000)]),
             MUCH => vec![Chunk::Bytes(with_length(&vec![0; MUCH_LENGTH]))],
             PANIC => panic!("as the client wanted"),
-            LATER => {
+            LATER | PANIC_LATER => {
                 let waiting = self.sessions.entry(session).or_default();
                 waiting.due = Some((now.after(LATER_AFTER), frame));
                 return;
@@ -96,7 +99,7 @@ impl Fake {
         }
     }
 
-    fn from_file(&self, pieces: &[(u64, u32)]) -> Vec<Chunk> {
+    fn pieces_of_file(&self, pieces: &[(u64, u32)]) -> Vec<Chunk> {
         let total: u32 = pieces.iter().map(|&(_, length)| length).sum();
         let mut head = BytesMut::new();
         head.put_u32(total + 3);
@@ -143,6 +146,7 @@ impl Machine for Fake {
                     let Some((_, frame)) = waiting.due.take_if(|(due, _)| now.reached(*due)) else {
                         continue;
                     };
+                    assert_ne!(frame[0], PANIC_LATER, "as the client wanted");
                     out.push(Output::Write { session, chunks: vec![Chunk::Bytes(with_length(&frame))] });
                     while let Some(waiting) = self.sessions.get_mut(&session)
                         && waiting.due.is_none()
@@ -176,6 +180,8 @@ pub struct FakeNode {
     cores: Vec<Sender<Mail>>,
     threads: Vec<std::thread::JoinHandle<()>>,
     acceptor: Option<Acceptor>,
+    /// What its threads have to say.
+    pub events: UnboundedReceiver<Event>,
     _control: Inbox<control::Input>,
     _directory: Directory,
 }
@@ -214,23 +220,24 @@ impl FakeNode {
         let file = directory.file();
         let clock = Clock::start();
         let (to_control, control) = inbox();
+        let (say, events) = unbounded_channel();
         let (senders, inboxes): (Vec<_>, Vec<_>) = (0..cores).map(|_| inbox()).unzip();
         let threads = inboxes.into_iter().zip(0..).map(|(inbox, core)| {
             let posts = Posts::new(&senders, to_control.clone());
             let name = format!("core-{}", CoreId(core).0);
-            let (limits, (events, _)) = (limits.clone(), unbounded_channel());
+            let (limits, events) = (limits.clone(), say.clone());
             let wiring = core_thread::Wiring { name, inbox, posts, clock, limits, events };
             let file = Arc::clone(&file);
             core_thread::spawn(wiring, move || Fake { file, sessions: BTreeMap::new() }).unwrap()
         });
-        let threads = threads.collect();
+        let threads: Vec<_> = threads.collect();
         let admission = Admission::new(limits, usize::from(cores));
         let bound = bind(0, Some("127.0.0.1"), 0, SocketOptions::default()).unwrap();
         let address = bound.address;
         let reception = Reception { cores: senders.clone(), admission: admission.clone(), clock };
         let acceptor = Some(Acceptor::open(vec![bound], reception).unwrap());
         let (cores, _control, _directory) = (senders, control, directory);
-        Self { address, admission, cores, threads, acceptor, _control, _directory }
+        Self { address, admission, cores, threads, acceptor, events, _control, _directory }
     }
 
     /// A connection; reading from it fails after ten seconds.

@@ -4,8 +4,10 @@ use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
+use crate::control_thread::Event;
 use crate::fake::{
-    CUT, Client, ECHO, FILE, FakeNode, LAST, LATER, MUCH, MUCH_LENGTH, PANIC, PIECES, SILENT, byte_at,
+    CUT, Client, ECHO, FILE, FakeNode, LAST, LATER, MUCH, MUCH_LENGTH, PANIC, PANIC_LATER, PIECES, SILENT,
+    byte_at,
 };
 use crate::limits::{Limits, UNWRITTEN_MAX};
 
@@ -65,7 +67,7 @@ fn large_frames_come_whole() {
     let node = FakeNode::start(1, Limits::default());
     let mut client = node.connect();
     for size in [100_000, 256 * 1024 - 4, 256 * 1024, 5_000_000] {
-        let mut body: Vec<u8> = (0..size).map(|n| byte_at(n)).collect();
+        let mut body: Vec<u8> = (0..size).map(byte_at).collect();
         body[0] = ECHO;
         let stream = [frame(&body), frame(&echo("behind"))].concat();
         let mut writer = client.0.try_clone().unwrap();
@@ -249,6 +251,18 @@ fn a_panic_ends_one_connection_only() {
     calm.send(&echo("behind"));
     assert_eq!(calm.receive(), echo("behind"));
     assert_eq!(node.admission.count(), 1);
+}
+
+#[test]
+fn a_panic_of_the_core_itself_is_the_end_of_the_node() {
+    let mut node = FakeNode::start(2, Limits::default());
+    let mut client = node.connect();
+    client.send(&[PANIC_LATER]);
+    match node.events.blocking_recv() {
+        Some(Event::Fatal(why)) => assert!(why.contains("core-0 panicked: "), "{why}"),
+        other => panic!("{other:?}"),
+    }
+    client.expect_end();
 }
 
 #[test]

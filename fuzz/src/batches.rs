@@ -119,7 +119,7 @@ fn iterate(data: &[u8]) {
         assert_eq!(BatchHeader::parse(&header.to_bytes()), Ok(header));
         let stamped = StampedBatch::verbatim(batch.clone()).expect("it was split there");
         assert_eq!(stamped.to_bytes(), batch);
-        let Ok(records) = RecordsIter::new(&batch, Limit { max_bytes: 2 << 20 }, &mut codecs) else {
+        let Ok(records) = RecordsIter::new(&batch, Limit { max_bytes: 2 << 20, ..Limit::default() }, &mut codecs) else {
             continue;
         };
         let (least, most) = records.size_hint();
@@ -151,7 +151,7 @@ fn rebuilt(records: &[ottla_protocol::batch::Record]) {
 fn decompress(data: &[u8]) {
     let [codec, rest @ ..] = data else { return };
     let codec = Compression::ALL[usize::from(*codec) % Compression::ALL.len()];
-    let limit = Limit { max_bytes: 1 << 20 };
+    let limit = Limit { max_bytes: 1 << 20, ..Limit::default() };
     let mut codecs = Codecs::new();
     let Ok(plain) = codecs.decompress(codec, rest, limit) else { return };
     assert!(plain.len() <= limit.max_bytes, "{} bytes", plain.len());

@@ -87,7 +87,8 @@ fn first_record(
     let corrupt =
         |what: String| DiskError::corrupt("segment".as_ref(), format!("at position {position}: {what}"));
     let body = read_body(file, position, frame)?;
-    let limit = Limit::for_batches_of(frame.size as usize);
+    // The leader has held the batch to its limits when it took it.
+    let limit = Limit::bytes(i32::MAX as usize);
     let records = RecordsIter::of_body(header, body, limit, &mut Codecs::new());
     let records = records.map_err(|error| corrupt(error.to_string()))?;
     let leader_epoch = Some(header.leader_epoch).filter(|epoch| epoch.0 >= 0);

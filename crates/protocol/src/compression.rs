@@ -86,6 +86,17 @@ impl From<Compression> for Effort {
 pub struct Limit {
     /// Bytes of plain output.
     pub max_bytes: usize,
+    /// What density is believed.
+    pub density: Density,
+}
+
+/// Whether an output may be any number of times larger than its input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Density {
+    /// It may: the bytes come from somebody who has checked them, or from ourselves.
+    Any,
+    /// Up to [`Limit::RATIO`]: the bytes come from anybody, and the work they make is ours.
+    Bounded,
 }
 
 impl Limit {
@@ -100,14 +111,22 @@ impl Limit {
     /// For batches of at most `max_message_bytes` as they are stored: ten times that, and 100 MiB at least.
     #[must_use]
     pub fn for_batches_of(max_message_bytes: usize) -> Self {
-        Self { max_bytes: max_message_bytes.saturating_mul(10).max(Self::LEAST) }
+        let max_bytes = max_message_bytes.saturating_mul(10).max(Self::LEAST);
+        Self { max_bytes, density: Density::Bounded }
+    }
+
+    /// So many bytes, however dense.
+    #[must_use]
+    pub fn bytes(max_bytes: usize) -> Self {
+        Self { max_bytes, density: Density::Any }
     }
 
     fn check(self, input: usize, output: usize) -> Result<(), CompressionError> {
         if output > self.max_bytes {
             return Err(CompressionError::TooLarge { max: self.max_bytes });
         }
-        if output > Self::RATIO_FROM && output / Self::RATIO > input {
+        let bounded = self.density == Density::Bounded;
+        if bounded && output > Self::RATIO_FROM && output / Self::RATIO > input {
             return Err(CompressionError::TooDense);
         }
         Ok(())
@@ -116,7 +135,7 @@ impl Limit {
 
 impl Default for Limit {
     fn default() -> Self {
-        Self { max_bytes: Self::LEAST }
+        Self { max_bytes: Self::LEAST, density: Density::Bounded }
     }
 }
 

@@ -48,6 +48,7 @@ impl Fetched {
         mut aborted: Vec<AbortedTransaction>,
         check_crcs: bool,
     ) -> Result<Self, Cut> {
+        aborted.sort_by_key(|transaction| transaction.first_offset);
         let mut next = from;
         let mut batches = Batches::new(&bytes);
         for batch in batches.by_ref() {
@@ -64,7 +65,6 @@ impl Fetched {
         if whole == 0 && !bytes.is_empty() {
             return Err(Cut);
         }
-        aborted.sort_by_key(|transaction| transaction.first_offset);
         Ok(Self::whole(from, next, bytes.slice(..whole), aborted, check_crcs))
     }
 
@@ -97,7 +97,11 @@ impl Fetched {
             if let Some(records) = &mut self.records {
                 match records.next().transpose()? {
                     Some(record) if record.offset.0 < self.from => continue,
-                    Some(record) => return Ok(Some(record)),
+                    Some(record) => {
+                        // Offsets rise: whatever a broker sends, reading does not go back.
+                        self.from = record.offset.0.saturating_add(1);
+                        return Ok(Some(record));
+                    }
                     None => self.records = None,
                 }
             }
@@ -161,5 +165,35 @@ fn is_abort(batch: &Bytes, codecs: &mut Codecs) -> Result<bool, BatchError> {
 }
 
 fn limit() -> Limit {
-    Limit { max_bytes: DECOMPRESSED_MAX }
+    Limit::bytes(DECOMPRESSED_MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::BytesMut;
+    use ottla_protocol::batch::{BatchBuilder, BatchFields, RecordParts};
+    use ottla_protocol::{LeaderEpoch, Offset};
+
+    use super::*;
+
+    fn batch(base: i64) -> Bytes {
+        let mut builder = BatchBuilder::new();
+        for value in [b"a", b"b"] {
+            builder.append(&RecordParts { value: Some(value), ..Default::default() }).unwrap();
+        }
+        let batch = builder.finish(&BatchFields::default(), &mut Codecs::new());
+        batch.at(Offset(base), LeaderEpoch(0)).to_bytes()
+    }
+
+    #[test]
+    fn reading_never_goes_back_whatever_a_broker_sends() {
+        let bytes: BytesMut = [batch(4), batch(0), batch(5)].iter().flatten().copied().collect();
+        let mut fetched = Fetched::new(4, bytes.freeze(), Vec::new(), true).unwrap();
+        let mut codecs = Codecs::new();
+        let mut offsets = Vec::new();
+        while let Some(record) = fetched.next(&mut codecs).unwrap() {
+            offsets.push(record.offset.0);
+        }
+        assert_eq!(offsets, [4, 5, 6]);
+    }
 }

@@ -222,7 +222,7 @@ impl Producer {
 }
 
 fn parts_of(batch: &mut Waiting, size: usize, codecs: &mut Codecs) -> Result<Vec<BatchBuilder>, String> {
-    let limit = Limit { max_bytes: usize::MAX };
+    let limit = Limit::bytes(usize::MAX);
     let records = RecordsIter::new(&batch.batch.seal(), limit, codecs).map_err(|error| error.to_string())?;
     let mut parts = Vec::new();
     let mut part = BatchBuilder::new();

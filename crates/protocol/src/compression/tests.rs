@@ -89,7 +89,7 @@ fn a_snappy_block_cannot_promise_more_than_it_can_hold() {
 fn a_snappy_block_beyond_the_limit_takes_no_memory() {
     let plain = prose(3 << 20);
     let bare = snap::raw::Encoder::new().compress_vec(&plain).unwrap();
-    let limit = Limit { max_bytes: 1 << 20 };
+    let limit = Limit { max_bytes: 1 << 20, ..Limit::default() };
     let mut codecs = Codecs::new();
     assert_eq!(
         codecs.decompress(Compression::Snappy, &bare, limit),
@@ -219,7 +219,7 @@ fn bombs_stop_at_the_limit() {
     let mut codecs = Codecs::new();
     for codec in CODECS {
         let bomb = compress(codec.into(), &zeros);
-        let limit = Limit { max_bytes: 8 << 20 };
+        let limit = Limit { max_bytes: 8 << 20, ..Limit::default() };
         let mut stream = codecs.stream(codec, &bomb, limit).unwrap();
         let error = loop {
             match stream.advance() {
@@ -247,7 +247,7 @@ proptest! {
     fn hostile_bytes_do_no_harm(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
         let mut codecs = Codecs::new();
         for codec in CODECS {
-            let _ = codecs.decompress(codec, &bytes, Limit { max_bytes: 1 << 20 });
+            let _ = codecs.decompress(codec, &bytes, Limit { max_bytes: 1 << 20, ..Limit::default() });
             // The contexts are whole afterwards.
             prop_assert_eq!(there_and_back(&mut codecs, codec, b"still fine"), b"still fine");
         }
@@ -260,7 +260,7 @@ proptest! {
         let at = at.index(packed.len());
         packed[at] ^= flip;
         let mut codecs = Codecs::new();
-        let _ = codecs.decompress(codec, &packed, Limit { max_bytes: 1 << 20 });
+        let _ = codecs.decompress(codec, &packed, Limit { max_bytes: 1 << 20, ..Limit::default() });
         prop_assert_eq!(there_and_back(&mut codecs, codec, b"still fine"), b"still fine");
     }
 }

@@ -12,7 +12,6 @@ pub mod header;
 pub mod ids;
 pub mod message;
 pub mod messages;
-pub mod names;
 pub mod records;
 pub mod refusal;
 pub mod time;

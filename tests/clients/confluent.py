@@ -62,7 +62,7 @@ def messages(broker, topic, partitions, config):
     while left:
         if time.time() > until:
             sys.exit(f"{topic}: nothing more to read, partitions left: {list(left.items())[:3]}")
-        for message in consumer.consume(500, 1.0):
+        for message in consumer.consume(500, 0.1):
             if message.error():
                 sys.exit(f"{topic}: {message.error()}")
             yield message

@@ -51,7 +51,7 @@ def read(broker, topic, partitions):
     left = {partition for partition, end in ends.items() if end}
     until = time.time() + 120
     while left and time.time() < until:
-        for message in consumer.consume(1000, 1.0):
+        for message in consumer.consume(1000, 0.1):
             if message.error():
                 sys.exit(str(message.error()))
             print(message.partition(), message.offset(), message.value().decode())

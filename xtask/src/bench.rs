@@ -55,6 +55,7 @@ pub fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
     let mut measured = Vec::new();
     for run in 0..options.runs {
         for server in [&apache, &Server::ottla(&binary)] {
+            ballast.as_ref().map(Ballast::refill).transpose()?;
             measured.extend(one_run(run, server, &cells, &clients)?);
         }
     }
@@ -97,6 +98,7 @@ fn one_run(run: usize, server: &Server, cells: &[Cell], clients: &Clients) -> an
     clients.first_record(&node)?;
     note("start", "exec to the first acknowledged record, ms", begin.elapsed().as_secs_f64() * 1000.0);
     note("memory", "resident, idle, MiB", machine::resident_mib(&node)?);
+    clients.warm_up(&node)?;
     for cell in cells {
         println!(
             "run {} · {} · {} (free memory {} MiB)",

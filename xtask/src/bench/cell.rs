@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread::sleep;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
 
@@ -55,7 +55,7 @@ pub fn all(quick: bool) -> Vec<Cell> {
     let mut add = |name: String, work, size, count, partitions| {
         cells.push(Cell { name, work, size, count: scale(count), partitions });
     };
-    for (size, count) in [(100, 8_000_000), (1024, 2_000_000)] {
+    for (size, count) in [(100, 5_000_000), (1024, 1_000_000)] {
         for partitions in [1, 16] {
             for (acks, said) in [(1, "1"), (-1, "all")] {
                 let name = format!("produce {size} B, {partitions} partitions, acks {said}");
@@ -72,9 +72,9 @@ pub fn all(quick: bool) -> Vec<Cell> {
     }
     for codec in ["lz4", "zstd"] {
         let name = format!("produce 1024 B, 1 partitions, acks all, {codec}");
-        add(name, Work::Produce { acks: -1, codec }, 1024, 2_000_000, 1);
+        add(name, Work::Produce { acks: -1, codec }, 1024, 1_000_000, 1);
     }
-    add("tail 1024 B, 1 partitions".to_owned(), Work::Tail, 1024, 1_500_000, 1);
+    add("tail 1024 B, 1 partitions".to_owned(), Work::Tail, 1024, 1_000_000, 1);
     for acks in ["1", "all"] {
         let name = format!("latency of 1024 B at 20,000/s, 16 partitions, acks {acks}");
         add(name, Work::Latency { rate: 20_000, acks }, 1024, 600_000, 16);
@@ -119,6 +119,19 @@ impl Clients {
             &broker,
         ];
         self.run(&arguments).map(drop)
+    }
+
+    /// A load that nobody measures, since a JVM compiles what it runs while it runs it.
+    pub fn warm_up(&self, node: &Node) -> anyhow::Result<()> {
+        let cell = Cell {
+            name: "warm-up".to_owned(),
+            work: Work::Produce { acks: -1, codec: "none" },
+            size: 100,
+            count: 1_000_000,
+            partitions: 4,
+        };
+        self.measure(&cell, node)?;
+        self.measure(&Cell { work: Work::CatchUp, ..cell }, node).map(drop)
     }
 
     /// The figures of one cell.
@@ -169,13 +182,15 @@ impl Clients {
         megabytes(&self.run(&strs(&consumer(cell, node, topic, "beginning")))?, "consumed")
     }
 
-    /// The reader's throughput while the writer writes.
+    /// What both do together: from the writer's first record to the reader's last.
     fn tail(&self, cell: &Cell, node: &Node, topic: &str) -> anyhow::Result<f64> {
         let reader = self.start(&strs(&consumer(cell, node, topic, "beginning")))?;
         // Long enough to be waiting at the end of an empty log.
         sleep(Duration::from_millis(700));
+        let begin = Instant::now();
         self.produce(cell, node, topic, 1, "none")?;
-        megabytes(&finish(reader)?, "consumed")
+        megabytes(&finish(reader)?, "consumed")?;
+        Ok(f64::from(cell.count) * f64::from(cell.size) / 1e6 / begin.elapsed().as_secs_f64())
     }
 
     fn latency(

@@ -1,7 +1,7 @@
 //! What the system knows: CPU time and memory of a process, free memory; and the ballast that makes runs comparable.
 
 use std::fs::{self, File};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::PathBuf;
 
 use anyhow::{Context, ensure};
@@ -25,10 +25,9 @@ pub struct Ballast {
 impl Ballast {
     /// Writes until hardly any memory is free.
     pub fn fill() -> anyhow::Result<Ballast> {
-        let folder = node::scratch("ballast")?;
-        let mut file = File::create(folder.join("ballast"))?;
+        let ballast = Ballast { folder: node::scratch("ballast")? };
+        let mut file = File::create(ballast.path())?;
         let block = vec![0x5A; 16 << 20];
-        let ballast = Ballast { folder };
         let mut written = 0_u64;
         while free_mib() > FULL_BELOW_MIB {
             file.write_all(&block)?;
@@ -37,6 +36,18 @@ impl Ballast {
         }
         println!("page cache full after {written} MiB");
         Ok(ballast)
+    }
+
+    /// Reads the file back in where the end of a node has freed memory.
+    pub fn refill(&self) -> anyhow::Result<()> {
+        let mut file = File::open(self.path())?;
+        let mut block = vec![0; 16 << 20];
+        while free_mib() > FULL_BELOW_MIB && file.read(&mut block)? > 0 {}
+        Ok(())
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.join("ballast")
     }
 }
 

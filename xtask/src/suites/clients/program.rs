@@ -182,7 +182,7 @@ impl Client {
 
     /// Lengths first, so that bytes need no quoting.
     fn kcat_read(&self, broker: &str, topic: &str) -> anyhow::Result<Vec<String>> {
-        let limit = ["-X", "fetch.message.max.bytes=20000000"];
+        let limit = ["-X", "fetch.message.max.bytes=20000000", "-X", "fetch.wait.max.ms=50"];
         let format = ["-f", "%T %K %S\n%k%s\n%h\n"];
         let what = ["-C", "-q", "-e", "-b", broker, "-t", topic, "-p", "0", "-o", "beginning"];
         let output = self.run(&[&what[..], &limit, &format].concat())?;

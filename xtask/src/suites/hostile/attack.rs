@@ -74,7 +74,7 @@ fn random_bytes(port: u16) -> anyhow::Result<()> {
         let version =
             low.max(0) + i16::try_from(dice.below(20)).unwrap_or_default() % (high - low.max(0) + 1);
         let length = dice.below(300);
-        let flexible = dice.roll() % 2 == 0;
+        let flexible = dice.roll().is_multiple_of(2);
         throw(port, &wire::frame(key, version, flexible, &dice.bytes(length)))?;
     }
     Ok(())

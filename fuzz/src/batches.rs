@@ -119,7 +119,9 @@ fn iterate(data: &[u8]) {
         assert_eq!(BatchHeader::parse(&header.to_bytes()), Ok(header));
         let stamped = StampedBatch::verbatim(batch.clone()).expect("it was split there");
         assert_eq!(stamped.to_bytes(), batch);
-        let Ok(records) = RecordsIter::new(&batch, Limit { max_bytes: 2 << 20, ..Limit::default() }, &mut codecs) else {
+        let Ok(records) =
+            RecordsIter::new(&batch, Limit { max_bytes: 2 << 20, ..Limit::default() }, &mut codecs)
+        else {
             continue;
         };
         let (least, most) = records.size_hint();

@@ -12,5 +12,8 @@ fn the_manual_of_the_configuration_is_fresh() {
             .unwrap();
     }
     let written = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(written == page, "docs/configuration.md is stale: UPDATE=1 cargo test -p ottla-metadata --test pages");
+    assert!(
+        written == page,
+        "docs/configuration.md is stale: UPDATE=1 cargo test -p ottla-metadata --test pages"
+    );
 }

@@ -99,6 +99,10 @@ impl Node {
         self.port
     }
 
+    pub fn controller_port(&self) -> u16 {
+        self.controller_port
+    }
+
     /// Where the partitions lie.
     pub fn data(&self) -> PathBuf {
         self.folder.join("data")

@@ -33,16 +33,20 @@ pub fn run(stage: &Stage, report: &mut Report) {
         client.create(&node.address(), 4, "-", &["before".to_owned()])?;
         client.bulk_write(&node.address(), "before", 4, 1000, 100)
     });
-    for (name, attack) in
-        attack::ALL.iter().filter(|(name, _)| stage.server.is_ottla() || *name != attack::HALF_FRAMES)
-    {
-        report.case(SUITE, name, || while_serving(&node, *attack));
-        if !node.is_running() {
-            report
-                .case::<()>(SUITE, "the node is there", || anyhow::bail!("it is gone\n{}", node.log_tail()));
-            return;
+    for (place, port) in [("", node.port()), (" at the controller", node.controller_port())] {
+        for (name, attack) in attack::ALL {
+            if *name == attack::HALF_FRAMES && !stage.server.is_ottla() {
+                continue;
+            }
+            let name = format!("{name}{place}");
+            report.case(SUITE, &name, || while_serving(&node, port, *attack));
+            if !node.is_running() {
+                let gone = || anyhow::bail!("it is gone\n{}", node.log_tail());
+                report.case::<()>(SUITE, "the node is there", gone);
+                return;
+            }
+            report.case(SUITE, &format!("{name}: memory"), || resident(&node, stage));
         }
-        report.case(SUITE, &format!("{name}: memory"), || resident(&node, stage));
     }
     report.case(SUITE, "the client reads and writes as before", || {
         client.bulk_read(&node.address(), "before", 4, 1000, 1_048_576)?;
@@ -54,11 +58,10 @@ pub fn run(stage: &Stage, report: &mut Report) {
 }
 
 /// Runs the attack while another connection asks for metadata again and again.
-fn while_serving(node: &Node, attack: attack::Attack) -> anyhow::Result<()> {
+fn while_serving(node: &Node, port: u16, attack: attack::Attack) -> anyhow::Result<()> {
     let over = AtomicBool::new(false);
-    let port = node.port();
     thread::scope(|scope| {
-        let served = scope.spawn(|| ask_until(port, &over));
+        let served = scope.spawn(|| ask_until(node.port(), &over));
         let attacked = attack(port);
         over.store(true, Ordering::Relaxed);
         let slowest = served.join().map_err(|_| anyhow::anyhow!("the other client panicked"))??;

@@ -182,7 +182,6 @@ fn half_frames(port: u16) -> anyhow::Result<()> {
         idle.push(stream);
     }
     std::thread::sleep(Duration::from_secs(2));
-    wire::metadata(port)?;
     drop(idle);
     Ok(())
 }

@@ -5,10 +5,13 @@
 
 mod checkpoints;
 mod directories;
+mod failures;
 mod message;
 mod metadata_log;
 mod pending;
+mod places;
 mod producer_ids;
+mod publish;
 mod quorum;
 mod registration;
 mod run;
@@ -16,4 +19,5 @@ mod start;
 
 pub use directories::{CheckpointRow, Directories, Directory, Recovered};
 pub use message::{Command, Input, Output, Reply, Stage};
+pub use places::Place;
 pub use run::Control;

@@ -15,7 +15,7 @@ use ottla_protocol::time::Deadline;
 use ottla_protocol::{Now, Offset, PartitionId};
 
 use crate::answer::{Answered, Question};
-use crate::control;
+use crate::control::{self, Place};
 use crate::node::Node;
 use crate::session::{Session, Surroundings};
 use crate::shard::Shard;
@@ -68,12 +68,27 @@ pub enum Message {
     Question(Ticket, PartitionId, ottla_partition::Question),
     /// A reply to one of this core's sessions.
     Answered(Ticket, Answered),
+    /// These partitions will be gone with the next image: their folders go now, for the next image may need the names.
+    LetGo(Arc<BTreeSet<PartitionId>>),
     /// The cluster has changed. The first one starts the core's partitions.
-    Image(Arc<Image>, Arc<Delta>),
+    Image(Arc<Publication>),
+    /// A log directory has failed: nothing in it is served any more.
+    DirectoryFailed(usize),
     /// The image is that of a broker that has caught up: what is on the disk and not in it is a stray.
     CaughtUp,
     /// Close every partition in good order, then report to control.
     Stop,
+}
+
+/// A new image, and what it means for this node.
+#[derive(Debug)]
+pub struct Publication {
+    /// The cluster.
+    pub image: Arc<Image>,
+    /// What has changed in it.
+    pub delta: Delta,
+    /// For each partition of this node that has changed: where it lies.
+    pub places: BTreeMap<PartitionId, Place>,
 }
 
 /// What a core does to the world.
@@ -202,13 +217,21 @@ impl Core {
             Message::Answered(ticket, answered) => {
                 self.pending.push_back(Pending::Answered(ticket, answered));
             }
-            Message::Image(image, delta) => {
-                self.topics.refresh(&image, &delta);
-                self.shard.reconcile(now, &image, &delta, &mut self.topics);
+            Message::LetGo(partitions) => {
+                self.shard.let_go(&partitions);
+                // What there is to say of them goes first.
+                out.extend(std::iter::from_fn(|| self.shard.next_report()).map(Output::ToControl));
+                out.push(Output::ToControl(control::Input::LetGo { core: self.id }));
+            }
+            Message::Image(publication) => {
+                let Publication { image, delta, .. } = &*publication;
+                self.topics.refresh(image, delta);
+                self.shard.reconcile(now, &publication, &mut self.topics);
                 let offset = Offset(image.end_offset.0 - 1);
-                self.image = image;
+                self.image = Arc::clone(image);
                 out.push(Output::ToControl(control::Input::Applied { core: self.id, offset }));
             }
+            Message::DirectoryFailed(directory) => self.shard.directory_failed(directory),
             Message::CaughtUp => self.shard.set_strays_aside(&self.image),
             Message::Stop => {
                 let rows = self.shard.close();

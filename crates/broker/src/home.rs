@@ -106,7 +106,7 @@ pub fn move_in(
     }
     Ok(Home {
         cluster_id: cluster_id.unwrap_or_default(),
-        directories: Arc::new(Directories::new(directories)?),
+        directories: Arc::new(Directories::new(directories, Vec::new())?),
         metadata_directory,
         metadata_directory_id: ids[metadata_place],
         disk: Arc::clone(disk),

@@ -3,17 +3,17 @@
 //! Level-triggered: [`Shard::reconcile`] compares what the image says with what is hosted, so a lost or repeated delta
 //! does no harm.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use ottla_log::{DiskError, Flushed, PendingFlush};
-use ottla_metadata::{Delta, Image};
+use ottla_metadata::Image;
 use ottla_partition::{Input, Lead, Output, Partition, Question, Reply, Ticket};
 use ottla_protocol::time::Deadline;
 use ottla_protocol::{Now, PartitionId, Refusal, TopicId};
 
-use crate::control::{self, CheckpointRow, Directories};
-use crate::core::{CoreId, owner};
+use crate::control::{self, CheckpointRow, Directories, Place};
+use crate::core::{CoreId, Publication, owner};
 use crate::node::Node;
 use crate::topics::Topics;
 
@@ -23,6 +23,8 @@ pub struct Shard {
     node: Arc<Node>,
     directories: Arc<Directories>,
     hosted: BTreeMap<PartitionId, Hosted>,
+    /// Partitions of this core that cannot be opened: their directory has failed or is missing.
+    offline: BTreeSet<PartitionId>,
     /// Filled by a partition's step and emptied at once; kept to spare allocations.
     outputs: Vec<Output>,
     replies: VecDeque<(Ticket, Reply)>,
@@ -52,6 +54,7 @@ impl Shard {
             node,
             directories,
             hosted: BTreeMap::new(),
+            offline: BTreeSet::new(),
             outputs: Vec::new(),
             replies: VecDeque::new(),
             reports: VecDeque::new(),
@@ -66,7 +69,9 @@ impl Shard {
         if self.hosted.contains_key(&partition) {
             self.step(now, partition, Input::Question(ticket, question));
         } else {
-            self.replies.push_back((ticket, Reply::Refused(Refusal::NotLeaderOrFollower)));
+            let offline = self.offline.contains(&partition);
+            let refusal = if offline { Refusal::KafkaStorageError } else { Refusal::NotLeaderOrFollower };
+            self.replies.push_back((ticket, Reply::Refused(refusal)));
         }
     }
 
@@ -109,16 +114,34 @@ impl Shard {
         }
     }
 
-    /// Makes the hosted partitions what the image says they should be.
-    pub fn reconcile(&mut self, now: Now, image: &Image, delta: &Delta, topics: &mut Topics) {
-        for &topic in delta.topics_deleted.keys() {
-            for id in self.partitions_of(topic) {
-                self.remove(id);
+    /// Removes partitions that are no longer to be here.
+    pub fn let_go(&mut self, partitions: &BTreeSet<PartitionId>) {
+        for &id in partitions {
+            self.offline.remove(&id);
+            self.remove(id);
+        }
+    }
+
+    /// Takes everything in a directory offline.
+    pub fn directory_failed(&mut self, directory: usize) {
+        for (&id, hosted) in &mut self.hosted {
+            if hosted.directory == directory {
+                hosted.partition.go_offline(&mut self.outputs);
+                self.offline.insert(id);
             }
         }
+        self.replies.extend(self.outputs.drain(..).filter_map(|output| match output {
+            Output::Reply(ticket, reply) => Some((ticket, reply)),
+            Output::Flush(_) | Output::Failed(_) => None,
+        }));
+    }
+
+    /// Makes the hosted partitions what the image says they should be.
+    pub fn reconcile(&mut self, now: Now, publication: &Publication, topics: &mut Topics) {
+        let Publication { image, delta, .. } = publication;
         for &id in &delta.partitions {
             if owner(id, self.node.cores) == self.core {
-                self.reconcile_partition(now, id, image, topics);
+                self.reconcile_partition(now, id, publication, topics);
             }
         }
         for topic in Topics::reconfigured(image, delta) {
@@ -141,14 +164,25 @@ impl Shard {
         }
     }
 
-    fn reconcile_partition(&mut self, now: Now, id: PartitionId, image: &Image, topics: &mut Topics) {
+    fn reconcile_partition(
+        &mut self,
+        now: Now,
+        id: PartitionId,
+        publication: &Publication,
+        topics: &mut Topics,
+    ) {
+        let image = &publication.image;
         let Some(partition) = image.topics.partition(id) else { return };
-        if !partition.replicas.contains(&self.node.id) {
-            self.remove(id);
-            return;
-        }
-        if !self.hosted.contains_key(&id) && !self.open(now, id, image, topics) {
-            return;
+        let Some(&place) = publication.places.get(&id) else { return };
+        if !self.hosted.contains_key(&id) {
+            let opened = match place {
+                Place::In(directory) => self.open(now, id, (image, directory), topics),
+                Place::Offline => false,
+            };
+            if !opened {
+                self.offline.insert(id);
+                return;
+            }
         }
         if partition.leader == Some(self.node.id) {
             let lead = Lead {
@@ -170,22 +204,29 @@ impl Shard {
     /// Closes every log in good order and gives the last rows for the checkpoint files.
     pub fn close(&mut self) -> Vec<CheckpointRow> {
         let mut rows = Vec::with_capacity(self.hosted.len());
-        for (_, hosted) in std::mem::take(&mut self.hosted) {
+        for (id, hosted) in std::mem::take(&mut self.hosted) {
+            if self.offline.contains(&id) {
+                continue;
+            }
             let mut row = hosted.row();
             match hosted.partition.close() {
                 Ok(end) => row.recovery_point = end,
-                Err(error) => self.reports.push_back(failed(&self.directories, hosted.directory, &error)),
+                Err(error) => self.reports.push_back(failed(hosted.directory, &error)),
             }
             rows.push(row);
         }
         rows
     }
 
-    fn open(&mut self, now: Now, id: PartitionId, image: &Image, topics: &mut Topics) -> bool {
+    fn open(
+        &mut self,
+        now: Now,
+        id: PartitionId,
+        (image, directory): (&Image, usize),
+        topics: &mut Topics,
+    ) -> bool {
         let Some(settings) = topics.settings(image, id.topic) else { return false };
         let Some(topic) = image.topics.get(id.topic).map(|topic| &topic.name) else { return false };
-        let assigned = image.topics.partition(id).map(|partition| partition.directory(self.node.id));
-        let directory = self.directories.place(topic, id.index, assigned);
         match self.directories.open_log(directory, topic, id, &settings.log, now) {
             Ok((log, high_watermark)) => {
                 let partition = Partition::new(id, log, settings, high_watermark);
@@ -195,7 +236,7 @@ impl Shard {
             }
             Err(error) => {
                 tracing::error!(topic = %topic, partition = id.index, %error, "the log cannot be opened");
-                self.reports.push_back(failed(&self.directories, directory, &error));
+                self.reports.push_back(failed(directory, &error));
                 false
             }
         }
@@ -206,7 +247,7 @@ impl Shard {
         let log = hosted.partition.abandon(&mut self.outputs);
         self.drain(id, hosted.directory);
         if let Err(error) = self.directories.delete_log(hosted.directory, log, &hosted.topic, id) {
-            self.reports.push_back(failed(&self.directories, hosted.directory, &error));
+            self.reports.push_back(failed(hosted.directory, &error));
         }
         self.reports.push_back(control::Input::Forget {
             directory: hosted.directory,
@@ -236,7 +277,7 @@ impl Shard {
                 Output::Flush(pending) => self.flushes.push_back((id, pending)),
                 Output::Failed(error) => {
                     tracing::error!(partition = %id, %error, "the disk has failed under a partition");
-                    self.reports.push_back(failed(&self.directories, directory, &error));
+                    self.reports.push_back(failed(directory, &error));
                 }
             }
         }
@@ -263,7 +304,7 @@ impl Hosted {
         CheckpointRow {
             directory: self.directory,
             topic: Arc::clone(&self.topic),
-            partition: self.partition.id().index,
+            id: self.partition.id(),
             recovery_point: log.recovery_point(),
             log_start: log.start_offset(),
             high_watermark: self.partition.high_watermark(),
@@ -271,6 +312,6 @@ impl Hosted {
     }
 }
 
-fn failed(directories: &Directories, directory: usize, error: &DiskError) -> control::Input {
-    control::Input::DirectoryFailed { directory: directories.path(directory), error: error.to_string() }
+fn failed(directory: usize, error: &DiskError) -> control::Input {
+    control::Input::DirectoryFailed { directory, error: error.to_string() }
 }

@@ -11,6 +11,7 @@ use ottla_protocol::{Now, Offset};
 use crate::disk::{Disk, DiskError};
 use crate::log::Log;
 use crate::place::SNAPSHOT;
+use crate::recovery::replay;
 
 /// Segments that no longer belong to the log. Until they are erased their bytes stay on the disk; a start erases them
 /// too.
@@ -95,7 +96,11 @@ impl Log {
         }
         if going > 0 {
             let start = self.segments[going].base();
-            self.save_producers(start)?;
+            match self.save_producers(start, now.wall_ms) {
+                // Without room it is more important to make some.
+                Err(error) if error.is_full() => tracing::warn!(%error, "producers may be forgotten"),
+                result => result?,
+            }
             self.delete_records_before(start.max(self.start));
             self.durable.folder_unsynced = true;
             let bases: Vec<Offset> = self.segments[..going].iter().map(|segment| segment.base()).collect();
@@ -109,10 +114,20 @@ impl Log {
         Ok(removed)
     }
 
-    /// Puts the snapshot at `base` on the disk for good: of the producers before it nothing else will be left to tell.
-    fn save_producers(&self, base: Offset) -> Result<(), DiskError> {
-        if !self.snapshots.contains(base) {
+    /// Puts a snapshot at `base` on the disk for good: of the producers before it nothing else will be left to tell.
+    fn save_producers(&mut self, base: Offset, wall_ms: i64) -> Result<(), DiskError> {
+        if self.producers.is_empty() {
             return Ok(());
+        }
+        let first = self.segments[0].base();
+        // A crash may have left no snapshot there, or what is none any more.
+        let mut producers = self.snapshots.load(&self.place, base, first, (&self.config, wall_ms))?;
+        if !self.snapshots.contains(base) {
+            for segment in &mut self.segments {
+                replay(&self.place, segment, &mut producers, base)?;
+            }
+            producers.skip_to(base);
+            self.snapshots.put(&self.place, &producers)?;
         }
         self.place.open(base, SNAPSHOT)?.sync()?;
         self.place.disk.sync_dir(&self.place.dir)

@@ -54,6 +54,15 @@ impl Snapshots {
         Ok(())
     }
 
+    /// Writes the producers down at their end offset, where there is no snapshot.
+    pub fn put(&mut self, place: &Place, producers: &Producers) -> Result<(), DiskError> {
+        let offset = producers.end_offset();
+        snapshot::write(place, producers)?;
+        let at = self.offsets.partition_point(|before| *before < offset);
+        self.offsets.insert(at, offset);
+        Ok(())
+    }
+
     /// The log begins anew at `offset`, and nothing is known there.
     pub fn start_over(&mut self, place: &Place, offset: Offset) -> Result<(), DiskError> {
         self.remove(place, |_| true)?;

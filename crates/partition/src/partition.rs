@@ -80,9 +80,11 @@ impl Partition {
                 self.settings = settings;
                 Ok(())
             }
+            Input::Retain if self.offline => Ok(()),
             Input::Retain => self.retain(now),
             Input::Flush if self.offline || !self.flushing.is_late(now, self.settings.flush_ms) => Ok(()),
             Input::Flush => self.flush(out),
+            Input::Flushed(_) if self.offline => Ok(()),
             Input::Flushed(flushed) => self.flushed(flushed, out),
         };
         if let Err(error) = outcome {
@@ -188,11 +190,16 @@ impl Partition {
         self.log.retain(now, self.high_watermark)?.erase()
     }
 
-    fn fail(&mut self, error: DiskError, out: &mut Vec<Output>) {
+    /// The directory has failed, under this log or another: everybody is refused from now on.
+    pub fn go_offline(&mut self, out: &mut Vec<Output>) {
         self.offline = true;
         for ticket in self.waiting.take_all() {
             out.push(Output::Reply(ticket, Reply::Refused(Refusal::KafkaStorageError)));
         }
+    }
+
+    fn fail(&mut self, error: DiskError, out: &mut Vec<Output>) {
+        self.go_offline(out);
         out.push(Output::Failed(error));
     }
 }

@@ -9,15 +9,26 @@ use std::sync::Arc;
 
 use ottla_log::checkpoint::{OffsetCheckpoint, Offsets};
 use ottla_log::directory::{LogDirectory, PartitionFolder, deleted_name, folder_name, stray_name};
-use ottla_log::{DiskError, Log, LogConfig, OpenHint, Stop, partition_metadata};
-use ottla_protocol::{Now, Offset, PartitionId, Uuid};
+use ottla_log::{Disk, DiskError, Log, LogConfig, OpenHint, Stop, partition_metadata};
+use ottla_protocol::{Now, Offset, PartitionId, TopicId, Uuid};
 
 /// See the module.
 #[derive(Debug)]
 pub struct Directories {
     directories: Vec<Directory>,
     /// Where the folders of partitions were found at the start.
-    found: BTreeMap<(String, i32), usize>,
+    found: BTreeMap<(String, i32), FoundFolder>,
+    /// Directories that could not be opened at the start.
+    lost: Vec<PathBuf>,
+}
+
+/// The folder of a partition that was found at the start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FoundFolder {
+    /// Index of its directory.
+    pub directory: usize,
+    /// Whose partition it is; `None` where the folder does not say.
+    pub topic: Option<TopicId>,
 }
 
 /// One directory.
@@ -53,8 +64,8 @@ pub struct CheckpointRow {
     pub directory: usize,
     /// The topic's name.
     pub topic: Arc<str>,
-    /// The partition's number.
-    pub partition: i32,
+    /// The partition.
+    pub id: PartitionId,
     /// Everything below is on the disk.
     pub recovery_point: Offset,
     /// The log's first offset.
@@ -93,19 +104,22 @@ impl Directory {
 }
 
 impl Directories {
-    /// Looks through the directories.
+    /// Looks through the directories; `lost` are those of `log.dirs` that could not be opened.
     ///
     /// # Errors
     /// The disk's; two directories that hold the same partition.
-    pub fn new(directories: Vec<Directory>) -> Result<Self, DiskError> {
+    pub fn new(directories: Vec<Directory>, lost: Vec<PathBuf>) -> Result<Self, DiskError> {
         let mut found = BTreeMap::new();
         for (index, directory) in directories.iter().enumerate() {
             for (name, folder) in directory.log_directory.folders()? {
                 match folder {
                     PartitionFolder::Current { topic, partition } => {
-                        if let Some(other) = found.insert((topic, partition), index) {
-                            let path = directory.log_directory.path.join(&name);
-                            let other = directories[other].log_directory.path.display().to_string();
+                        let path = directory.log_directory.path.join(&name);
+                        let owner = read_owner(&*directory.log_directory.disk, &path)?;
+                        let folder = FoundFolder { directory: index, topic: owner };
+                        if let Some(other) = found.insert((topic, partition), folder) {
+                            let other = &directories[other.directory].log_directory.path;
+                            let other = other.display().to_string();
                             return Err(DiskError::corrupt(
                                 &path,
                                 format!("{other} holds the same partition"),
@@ -123,7 +137,7 @@ impl Directories {
                 }
             }
         }
-        Ok(Self { directories, found })
+        Ok(Self { directories, found, lost })
     }
 
     /// Every directory, in the order of `log.dirs`.
@@ -132,9 +146,22 @@ impl Directories {
         &self.directories
     }
 
-    /// The folders of partitions that were found at the start, with the index of their directory.
-    pub fn found(&self) -> impl Iterator<Item = (&str, i32, usize)> {
-        self.found.iter().map(|((topic, partition), &directory)| (topic.as_str(), *partition, directory))
+    /// The folders of partitions that were found at the start.
+    pub fn found(&self) -> impl Iterator<Item = (&str, i32, FoundFolder)> {
+        self.found.iter().map(|((topic, partition), &folder)| (topic.as_str(), *partition, folder))
+    }
+
+    /// The directory in which a partition's own folder was found at the start.
+    #[must_use]
+    pub fn found_at(&self, topic: &str, id: PartitionId) -> Option<usize> {
+        let folder = self.found.get(&(String::from(topic), id.index))?;
+        (folder.topic == Some(id.topic)).then_some(folder.directory)
+    }
+
+    /// The directories of `log.dirs` that could not be opened at the start.
+    #[must_use]
+    pub fn lost(&self) -> &[PathBuf] {
+        &self.lost
     }
 
     /// The broker epoch of the last life, if every directory says that it ended in good order.
@@ -145,16 +172,10 @@ impl Directories {
         if epochs.all(|epoch| epoch == first) { first } else { -1 }
     }
 
-    /// The directory that holds a partition, or is to hold a new one: the assigned one if it is ours, else by turns.
+    /// The index of a directory by its id.
     #[must_use]
-    pub fn place(&self, topic: &str, partition: i32, assigned: Option<Uuid>) -> usize {
-        if let Some(&directory) = self.found.get(&(String::from(topic), partition)) {
-            return directory;
-        }
-        let ours = |id: Uuid| self.directories.iter().position(|directory| directory.id == id);
-        let spread =
-            topic.bytes().fold(partition.unsigned_abs() as usize, |sum, byte| sum + usize::from(byte));
-        assigned.and_then(ours).unwrap_or(spread % self.directories.len().max(1))
+    pub fn by_id(&self, id: Uuid) -> Option<usize> {
+        self.directories.iter().position(|directory| directory.id == id)
     }
 
     /// Where a directory is.
@@ -184,19 +205,20 @@ impl Directories {
         let Directory { log_directory, recovered, .. } = &self.directories[directory];
         let disk = &log_directory.disk;
         let dir = log_directory.path.join(folder_name(topic, id.index));
-        let existing = match disk.stat(&dir)? {
-            Some(_) => partition_metadata::read(&**disk, &dir).or_else(|error| {
-                // The power went before the first flush: nothing here was ever promised to anybody.
-                if error.is_corrupt() { Ok(None) } else { Err(error) }
-            })?,
-            None => None,
-        };
-        let known = match existing {
-            Some(owner) if owner != id.topic => {
-                set_aside(log_directory, &dir, topic, PartitionId { topic: owner, index: id.index })?;
-                false
-            }
-            Some(_) => true,
+        let known = match disk.stat(&dir)? {
+            Some(_) => match read_owner(&**disk, &dir)? {
+                Some(owner) if owner == id.topic => true,
+                Some(owner) => {
+                    set_aside(log_directory, &dir, topic, PartitionId { topic: owner, index: id.index })?;
+                    false
+                }
+                // The power went before the first flush: nothing here was ever promised to anybody, and it may be what
+                // is left of an earlier topic of this name.
+                None => {
+                    disown(log_directory, &dir, topic, id)?;
+                    false
+                }
+            },
             None => false,
         };
         let key = (String::from(topic), id.index);
@@ -225,14 +247,14 @@ impl Directories {
     /// # Errors
     /// The disk's.
     pub fn set_strays_aside(&self, wanted: impl Fn(&str, i32, Uuid) -> bool) -> Result<(), DiskError> {
-        for ((topic, partition), &directory) in &self.found {
+        for ((topic, partition), &FoundFolder { directory, .. }) in &self.found {
             let LogDirectory { disk, path, .. } = &self.directories[directory].log_directory;
             let dir = path.join(folder_name(topic, *partition));
             // It may have been deleted, or set aside, since.
             if disk.stat(&dir)?.is_none() {
                 continue;
             }
-            let owner = partition_metadata::read(&**disk, &dir).ok().flatten();
+            let owner = read_owner(&**disk, &dir)?;
             if owner.is_some_and(|owner| wanted(topic, *partition, owner)) {
                 continue;
             }
@@ -243,7 +265,8 @@ impl Directories {
         Ok(())
     }
 
-    /// Renames the folder of a deleted partition, so that its name is free, and removes it. Nothing is synced: what a
+    /// Renames the folder of a deleted partition, so that its name is free, and removes it; whoever wants the name is told
+    /// to wait until that is done. Nothing is synced: what a
     /// power failure brings back is found to be a stray.
     ///
     /// # Errors
@@ -261,6 +284,41 @@ impl Directories {
         let gone = set_aside(log_directory, &dir, topic, id)?;
         log_directory.disk.remove_dir(&gone)
     }
+}
+
+/// Whose folder it is; `None` where that cannot be read any more.
+fn read_owner(disk: &dyn Disk, dir: &Path) -> Result<Option<TopicId>, DiskError> {
+    partition_metadata::read(disk, dir).or_else(|error| {
+        if !error.is_corrupt() {
+            return Err(error);
+        }
+        tracing::warn!(%error, "a folder does not say whose it is");
+        Ok(None)
+    })
+}
+
+/// Takes a folder out of the way that does not say whose it is: with records in it, it is left to the operator.
+fn disown(directory: &LogDirectory, dir: &Path, topic: &str, id: PartitionId) -> Result<(), DiskError> {
+    let disk = &directory.disk;
+    let mut empty = true;
+    for entry in disk.list(dir)? {
+        let is_log = entry.name.ends_with(".log");
+        empty &= !is_log || disk.stat(&dir.join(&entry.name))?.is_none_or(|file| file.length == 0);
+    }
+    if empty {
+        return disk.remove_dir(dir);
+    }
+    for number in 0.. {
+        // Any name that is free will do.
+        let unique = u128::from_be_bytes(id.topic.0).wrapping_add(number);
+        let unique = Uuid(unique.to_be_bytes());
+        let aside = directory.path.join(stray_name(topic, id.index, unique));
+        if disk.stat(&aside)?.is_none() {
+            tracing::warn!(from = %dir.display(), to = %aside.display(), "a folder that does not say whose it is");
+            return disk.rename(dir, &aside);
+        }
+    }
+    Ok(())
 }
 
 /// Gives a partition's folder the name of a deleted one.

@@ -1,6 +1,5 @@
 //! What control is told and asked, and what it does to the world.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use ottla_partition::Ticket;
@@ -52,10 +51,15 @@ pub enum Input {
         /// The partition's number.
         partition: i32,
     },
+    /// A core has let go of the partitions that it was told to, and has reported all that there was to say of them.
+    LetGo {
+        /// Which core.
+        core: CoreId,
+    },
     /// A log directory has failed under a core.
     DirectoryFailed {
-        /// Which directory.
-        directory: PathBuf,
+        /// Its index.
+        directory: usize,
         /// What the disk said.
         error: String,
     },

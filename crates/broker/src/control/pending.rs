@@ -18,6 +18,8 @@ pub enum Asker {
     Registration,
     /// This node's block of producer ids.
     ProducerIds,
+    /// This node's word on where its partitions lie.
+    Places,
     /// The controller itself.
     Nobody,
 }

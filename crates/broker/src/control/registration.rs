@@ -7,7 +7,7 @@ use ottla_protocol::messages::{
     BrokerHeartbeatRequest, BrokerHeartbeatResponse, BrokerRegistrationRequest, BrokerRegistrationResponse,
 };
 use ottla_protocol::time::Deadline;
-use ottla_protocol::{Now, Offset};
+use ottla_protocol::{Now, Offset, Uuid};
 
 use crate::control::message::Stage;
 
@@ -26,6 +26,8 @@ pub struct Registration {
     stage: Stage,
     /// The epoch of this registration; −1 before it is known.
     broker_epoch: i64,
+    /// Directories that have failed since the start.
+    offline: Vec<Uuid>,
     /// A request is out; at most one at a time.
     in_flight: bool,
     /// When the next request is due.
@@ -51,6 +53,7 @@ impl Registration {
             heartbeat_interval_ms,
             stage: Stage::Starting,
             broker_epoch: -1,
+            offline: Vec::new(),
             in_flight: false,
             due: now.after_ms(0),
             leaving_until: None,
@@ -75,6 +78,12 @@ impl Registration {
         (!self.in_flight && self.stage != Stage::ShuttingDown).then_some(self.due)
     }
 
+    /// Directories have failed: heartbeats say so from now on, and so does a registration.
+    pub fn directories_failed(&mut self, offline: Vec<Uuid>) {
+        self.request.log_dirs.retain(|id| !offline.contains(id));
+        self.offline = offline;
+    }
+
     /// Brings the next request forward: something has happened that the controller should hear of at once.
     pub fn hurry(&mut self, now: Now) {
         self.due = now.after_ms(0);
@@ -96,6 +105,7 @@ impl Registration {
             current_metadata_offset: applied.0,
             want_fence: !(ready && self.stage >= Stage::Recovery),
             want_shut_down: self.stage == Stage::PendingControlledShutdown,
+            offline_log_dirs: self.offline.clone(),
             ..Default::default()
         }))
     }

@@ -1,6 +1,7 @@
 //! Control itself: inputs in, the metadata log and the controller stepped, outputs out.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use ottla_controller::{Atomicity, Command as Decide, Controller, Decision, Registrant, Reply as Decided};
@@ -12,10 +13,13 @@ use ottla_protocol::{LeaderEpoch, Now, Offset, Refusal};
 
 use crate::answer::Answered;
 use crate::control::checkpoints::Checkpoints;
+use crate::control::directories::Directories;
 use crate::control::message::{Command, Input, Output, Reply, Stage};
 use crate::control::metadata_log::{Event, MetadataLog};
 use crate::control::pending::{Asker, Pending};
+use crate::control::places::Places;
 use crate::control::producer_ids::ProducerIds;
+use crate::control::publish::Publishing;
 use crate::control::quorum;
 use crate::control::registration::{Due, Registration};
 use crate::core::{CoreId, Message};
@@ -40,7 +44,11 @@ pub struct Control {
     pub(super) registration: Registration,
     pub(super) pending: Pending,
     pub(super) producer_ids: ProducerIds,
+    pub(super) directories: Arc<Directories>,
+    pub(super) metadata_directory: PathBuf,
     pub(super) checkpoints: Checkpoints,
+    pub(super) places: Places,
+    pub(super) publishing: Publishing,
     pub(super) next_checkpoint: Deadline,
     /// Cores that have closed their partitions.
     pub(super) stopped: BTreeSet<CoreId>,
@@ -74,7 +82,7 @@ impl Control {
             let events = self.log.step(now, ottla_raft::Input::Tick);
             let mut busy = !events.is_empty();
             self.follow(now, events, out);
-            self.publish(out);
+            self.publish(now, out);
             busy |= self.reply(now, out);
             busy |= self.own_requests(now, out);
             busy |= self.controller_tick(now, out);
@@ -105,12 +113,9 @@ impl Control {
                     self.finish(out);
                 }
             }
+            Input::LetGo { core } => self.let_go(core),
             Input::DirectoryFailed { directory, error } => {
-                // With one directory there is nothing left to serve; with several, the partitions on it are refused.
-                tracing::error!(directory = %directory.display(), %error, "a log directory has failed");
-                if self.checkpoints.directory_failed(&directory) == 0 {
-                    self.fatal(format!("all log directories have failed: {error}"), out);
-                }
+                self.directory_failed(now, directory, &error, out);
             }
             Input::Listening | Input::Tick => {}
             Input::Stop => {
@@ -143,7 +148,7 @@ impl Control {
     }
 
     /// Asks the controller of this node and appends what it decides; the reply waits until that is committed.
-    fn decide(&mut self, now: Now, asker: Asker, command: Decide, out: &mut Vec<Output>) {
+    pub(super) fn decide(&mut self, now: Now, asker: Asker, command: Decide, out: &mut Vec<Output>) {
         if self.leading.is_none() {
             self.refuse(now, asker, Refusal::NotController, out);
             return;
@@ -233,15 +238,6 @@ impl Control {
         }
     }
 
-    /// Tells every core of a new image.
-    fn publish(&mut self, out: &mut Vec<Output>) {
-        let Some((image, delta)) = self.log.publish() else { return };
-        let (image, delta) = (Arc::new(image), Arc::new(delta));
-        for core in 0..self.node.cores {
-            out.push(Output::ToCore(CoreId(core), Message::Image(Arc::clone(&image), Arc::clone(&delta))));
-        }
-    }
-
     /// Sends every reply that may leave; whether there was one.
     fn reply(&mut self, now: Now, out: &mut Vec<Output>) -> bool {
         let mut any = false;
@@ -260,6 +256,13 @@ impl Control {
                     let granted = response.error_code == 0;
                     let block = (response.producer_id_start, response.producer_id_len);
                     self.producer_ids.granted(granted.then_some(block));
+                }
+                (Asker::Places, Decided::AssignReplicasToDirs(response)) => {
+                    if response.error_code == 0 || response.error_code == Refusal::UnsupportedVersion.code() {
+                        self.places.told();
+                    } else {
+                        self.places.untold();
+                    }
                 }
                 (asker, reply) => tracing::error!(?asker, ?reply, "not a reply to what was asked"),
             }
@@ -307,6 +310,7 @@ impl Control {
             };
             self.decide(now, Asker::ProducerIds, Decide::AllocateProducerIds(request), out);
         }
+        any |= self.tell_places(now, out);
         if self.registration.stage() == Stage::PendingControlledShutdown
             && self.registration.out_of_patience(now)
         {
@@ -329,6 +333,7 @@ impl Control {
             Asker::Session(core, ticket) => answer(core, ticket, Reply::Refused(refusal), out),
             Asker::Registration => self.registration.undelivered(now),
             Asker::ProducerIds => self.producer_ids.granted(None),
+            Asker::Places => self.places.untold(),
             Asker::Nobody => {}
         }
     }
@@ -341,9 +346,9 @@ impl Control {
 
     /// Every core has closed its partitions: what is left are the checkpoints and the markers.
     fn finish(&mut self, out: &mut Vec<Output>) {
-        if let Err(error) = self.checkpoints.leave_clean(self.registration.broker_epoch()) {
-            self.fatal(format!("the node cannot leave its directories in good order: {error}"), out);
-            return;
+        let failures = self.checkpoints.leave_clean(self.registration.broker_epoch());
+        for (_, error) in failures {
+            tracing::error!(%error, "a log directory cannot be left in good order");
         }
         self.finished = true;
         out.push(Output::Finished);
@@ -354,12 +359,11 @@ impl Control {
             return;
         }
         self.next_checkpoint = now.after_ms(CHECKPOINT_MS);
-        if let Err(error) = self.checkpoints.write() {
-            self.fatal(format!("the checkpoint files cannot be written: {error}"), out);
-        }
+        let failures = self.checkpoints.write();
+        self.directories_failed(now, failures, out);
     }
 
-    fn fatal(&mut self, why: String, out: &mut Vec<Output>) {
+    pub(super) fn fatal(&mut self, why: String, out: &mut Vec<Output>) {
         self.finished = true;
         out.push(Output::Fatal(why));
     }

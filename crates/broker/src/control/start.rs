@@ -19,7 +19,9 @@ use ottla_raft::{RaftConfig, format};
 use crate::control::checkpoints::Checkpoints;
 use crate::control::metadata_log::MetadataLog;
 use crate::control::pending::Pending;
+use crate::control::places::Places;
 use crate::control::producer_ids::ProducerIds;
+use crate::control::publish::Publishing;
 use crate::control::registration::Registration;
 use crate::control::run::Control;
 use crate::home::{Home, HomeError};
@@ -68,7 +70,11 @@ impl Control {
             registration,
             pending: Pending::new(node.cores),
             producer_ids: ProducerIds::default(),
+            directories: Arc::clone(&home.directories),
+            metadata_directory: home.metadata_directory.clone(),
             checkpoints: Checkpoints::new(Arc::clone(&home.directories)),
+            places: Places::new(Arc::clone(&home.directories)),
+            publishing: Publishing::default(),
             next_checkpoint: now.after_ms(0),
             stopped: BTreeSet::new(),
             finished: false,

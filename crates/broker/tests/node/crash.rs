@@ -158,7 +158,8 @@ impl Run {
         self.doing = "starting";
         self.starts += 1;
         let properties = if self.promise == Promise::Everything { FLUSHED } else { PROPERTIES };
-        let start = Start { properties, disk: None, after_ms: self.elapsed_ms, seed: self.starts };
+        let order = self.dice.roll(u64::MAX) | 1;
+        let start = Start { properties, disk: None, after_ms: self.elapsed_ms, seed: self.starts, order };
         match World::try_start(&self.memory, start) {
             Ok(world) => self.world = Some(world),
             Err(why) => assert!(self.memory.has_crashed(), "the node does not start: {why}"),
@@ -168,7 +169,7 @@ impl Run {
 
     /// One life, to its violent or good end, and the proof that the next one begins with the right memory.
     fn live(&mut self) {
-        let range = [40, 150, 400][self.dice.roll(3) as usize];
+        let range = [80, 200, 500][self.dice.roll(3) as usize];
         let at = 1 + self.dice.roll(range);
         self.memory.crash_at(at);
         if self.start() {
@@ -591,7 +592,8 @@ impl PartitionModel {
 }
 
 fn runs(promise: Promise) {
-    let seeds = std::env::var("CRASH_SEEDS").ok().and_then(|seeds| seeds.parse().ok()).unwrap_or(12);
+    let seeds = std::env::var_os("CRASH_SEEDS").and_then(|seeds| seeds.to_str()?.parse().ok());
+    let seeds = seeds.unwrap_or(60);
     let mut total: BTreeMap<&str, u64> = BTreeMap::new();
     let mut lost = 0;
     for seed in 0..seeds {

@@ -51,13 +51,13 @@ fn a_waiting_fetch_is_woken_by_an_append_through_another_connection() {
     world.send(&fetch("t", 0, 0), 12);
     let other = SessionId(2);
     let opened = Input::Opened { session: other, listener: 0, host: "127.0.0.1".into() };
-    world.to_cores.push_back((CoreId(1), opened));
+    world.tell(CoreId(1), opened);
     let mut writer = Writer::new();
     let header = RequestHeader { api_key: 0, api_version: 9, correlation_id: 77, client_id: None };
     header.encode(&mut writer, 2).unwrap();
     produce("t", 0, &["x"]).encode(&mut writer, 9).unwrap();
     let frame = writer.into_bytes().freeze();
-    world.to_cores.push_back((CoreId(1), Input::Frame { session: other, frame }));
+    world.tell(CoreId(1), Input::Frame { session: other, frame });
     world.settle();
     assert_eq!(values(&world.receive::<FetchRequest>(12).unwrap()), ["x"]);
     assert!(!world.sent[&other].is_empty(), "the producer was answered too");
@@ -82,14 +82,14 @@ fn an_unknown_version_of_api_versions_gets_version_0_and_others_close() {
     let mut world = World::start(&MemoryDisk::new(), &[]);
     let mut frame = BytesMut::new();
     frame.extend_from_slice(&[0, 18, 0, 99, 0, 0, 0, 5, 255, 255, 0]);
-    world.to_cores.push_back((CoreId(0), Input::Frame { session: CLIENT, frame: frame.freeze() }));
+    world.tell(CoreId(0), Input::Frame { session: CLIENT, frame: frame.freeze() });
     world.settle();
     let response = world.receive::<ApiVersionsRequest>(0).unwrap();
     assert_eq!(response.error_code, 35);
     assert_eq!(response.api_keys.len(), 1);
     let mut frame = BytesMut::new();
     frame.extend_from_slice(&[0, 3, 0, 99, 0, 0, 0, 5, 255, 255]);
-    world.to_cores.push_back((CoreId(0), Input::Frame { session: CLIENT, frame: frame.freeze() }));
+    world.tell(CoreId(0), Input::Frame { session: CLIENT, frame: frame.freeze() });
     world.settle();
     assert_eq!(world.closed, [CLIENT]);
 }
@@ -142,10 +142,10 @@ fn every_api_answers_in_every_version_that_is_advertised() {
                 let session = SessionId(1000 + asked);
                 asked += 1;
                 let opened = Input::Opened { session, listener: 0, host: "127.0.0.1".into() };
-                world.to_cores.push_back((CoreId(0), opened));
-                world.to_cores.push_back((CoreId(0), Input::Frame { session, frame: frame.freeze() }));
+                world.tell(CoreId(0), opened);
+                world.tell(CoreId(0), Input::Frame { session, frame: frame.freeze() });
                 world.settle();
-                world.to_cores.push_back((CoreId(0), Input::Closed { session }));
+                world.tell(CoreId(0), Input::Closed { session });
                 world.settle();
             }
         }
@@ -153,7 +153,7 @@ fn every_api_answers_in_every_version_that_is_advertised() {
     assert!(asked > 1000);
     let unwritable: Vec<_> = world.reasons.iter().filter(|why| why.contains("cannot be written")).collect();
     assert!(unwritable.is_empty(), "{} responses could not be written", unwritable.len());
-    assert!(!world.reasons.iter().any(|why| *why == "malformed request"), "{:?}", world.reasons);
+    assert!(!world.reasons.contains(&"malformed request"), "{:?}", world.reasons);
 }
 
 #[test]

@@ -32,8 +32,10 @@ pub struct World {
     pub now: Now,
     pub cores: Vec<Core>,
     pub control: Control,
-    pub to_cores: VecDeque<(CoreId, Input)>,
-    pub to_control: VecDeque<control::Input>,
+    to_cores: Vec<VecDeque<Input>>,
+    to_control: VecDeque<control::Input>,
+    /// Decides whose turn it is; control's before the cores' while it is 0.
+    pub order: u64,
     /// What each session was sent and has not received.
     pub sent: BTreeMap<SessionId, BytesMut>,
     pub closed: Vec<SessionId>,
@@ -59,13 +61,15 @@ pub struct Start<'a> {
     pub after_ms: i64,
     /// Decides what is random.
     pub seed: u64,
+    /// Decides whose turn it is; 0 for the simplest order.
+    pub order: u64,
 }
 
 impl World {
     /// A node that serves clients.
     pub fn start(memory: &MemoryDisk, properties: &[(&str, &str)]) -> Self {
         let seed = STARTS.fetch_add(1, Ordering::Relaxed);
-        let start = Start { properties, disk: None, after_ms: 0, seed };
+        let start = Start { properties, disk: None, after_ms: 0, seed, order: 0 };
         Self::try_start(memory, start).unwrap_or_else(|why| panic!("the node does not start: {why}"))
     }
 
@@ -97,8 +101,9 @@ impl World {
             now,
             cores,
             control: control.map_err(|error| error.to_string())?,
-            to_cores: VecDeque::new(),
+            to_cores: (0..CORES).map(|_| VecDeque::new()).collect(),
             to_control: VecDeque::new(),
+            order: start.order,
             sent: BTreeMap::new(),
             closed: Vec::new(),
             reasons: Vec::new(),
@@ -132,7 +137,7 @@ impl World {
     /// A new connection.
     pub fn connect(&mut self, session: SessionId, core: CoreId, listener: usize) {
         let opened = Input::Opened { session, listener, host: "127.0.0.1".into() };
-        self.to_cores.push_back((core, opened));
+        self.tell(core, opened);
         self.settle();
     }
 
@@ -141,7 +146,7 @@ impl World {
         self.now.monotonic_us += ms * 1000;
         self.now.wall_ms += ms as i64;
         for core in 0..CORES {
-            self.to_cores.push_back((CoreId(core), Input::Tick));
+            self.tell(CoreId(core), Input::Tick);
         }
         self.to_control.push_back(control::Input::Tick);
         self.settle();
@@ -150,29 +155,55 @@ impl World {
     /// Lets everything happen that needs no more time. A machine that has stopped does nothing more.
     pub fn settle(&mut self) {
         while !self.memory.has_crashed() {
-            if let Some(input) = self.to_control.pop_front() {
-                let mut out = Vec::new();
-                self.control.step(self.now, input, &mut out);
-                for output in out {
-                    self.follow_control(output);
-                }
-            } else if let Some((core, input)) = self.to_cores.pop_front() {
-                let mut out = Vec::new();
-                self.cores[usize::from(core.0)].step(self.now, input, &mut out);
-                for output in out {
-                    self.follow(output);
-                }
-            } else {
+            let busy = (0..CORES).map(|core| !self.to_cores[usize::from(core)].is_empty());
+            let mut busy: Vec<Option<CoreId>> =
+                (0..CORES).zip(busy).filter_map(|(core, busy)| busy.then_some(Some(CoreId(core)))).collect();
+            if !self.to_control.is_empty() {
+                busy.insert(0, None);
+            }
+            if busy.is_empty() {
                 return;
             }
+            let turn = (self.order >> 33) as usize % busy.len();
+            if self.order > 0 {
+                self.order = self
+                    .order
+                    .wrapping_mul(6_364_136_223_846_793_005)
+                    .wrapping_add(1_442_695_040_888_963_407);
+            }
+            match busy[turn] {
+                None => self.step_control(),
+                Some(core) => self.step_core(core),
+            }
+        }
+    }
+
+    /// An input for a core, to be taken in when it is its turn.
+    pub fn tell(&mut self, core: CoreId, input: Input) {
+        self.to_cores[usize::from(core.0)].push_back(input);
+    }
+
+    fn step_control(&mut self) {
+        let Some(input) = self.to_control.pop_front() else { return };
+        let mut out = Vec::new();
+        self.control.step(self.now, input, &mut out);
+        for output in out {
+            self.follow_control(output);
+        }
+    }
+
+    fn step_core(&mut self, core: CoreId) {
+        let Some(input) = self.to_cores[usize::from(core.0)].pop_front() else { return };
+        let mut out = Vec::new();
+        self.cores[usize::from(core.0)].step(self.now, input, &mut out);
+        for output in out {
+            self.follow(output);
         }
     }
 
     fn follow_control(&mut self, output: control::Output) {
         match output {
-            control::Output::ToCore(core, message) => {
-                self.to_cores.push_back((core, Input::Message(message)))
-            }
+            control::Output::ToCore(core, message) => self.tell(core, Input::Message(message)),
             control::Output::Stage { to, .. } => self.stages.push(to),
             control::Output::OpenListeners => {}
             control::Output::Finished => self.finished = true,
@@ -195,7 +226,7 @@ impl World {
                 self.closed.push(session);
                 self.reasons.push(why);
             }
-            Output::ToCore(core, message) => self.to_cores.push_back((core, Input::Message(message))),
+            Output::ToCore(core, message) => self.tell(core, Input::Message(message)),
             Output::Flush(partition, pending) => match &mut self.held {
                 Some(held) => held.push((partition, pending)),
                 None => self.flush(partition, pending),
@@ -206,7 +237,7 @@ impl World {
 
     fn flush(&mut self, partition: PartitionId, pending: PendingFlush) {
         let flushed = Input::Flushed(partition, pending.run());
-        self.to_cores.push_back((owner(partition, CORES), flushed));
+        self.tell(owner(partition, CORES), flushed);
     }
 
     /// Runs the flushes that are held, and says how many there were.
@@ -242,7 +273,7 @@ impl World {
 
     /// A session of a core sends these bytes as a frame.
     pub fn send_frame(&mut self, session: SessionId, core: CoreId, frame: Bytes) {
-        self.to_cores.push_back((core, Input::Frame { session, frame }));
+        self.tell(core, Input::Frame { session, frame });
         self.settle();
     }
 

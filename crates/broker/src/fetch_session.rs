@@ -3,9 +3,14 @@
 //! The session lives and dies with its connection. A client that comes back on another one is told
 //! FETCH_SESSION_ID_NOT_FOUND and begins with a full fetch, as after any eviction.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use ottla_protocol::messages::FetchRequest;
 use ottla_protocol::messages::fetch::FetchPartition;
 use ottla_protocol::{Refusal, Uuid};
+
+use crate::topics::Key;
 
 /// A session id of 0 in a request: no session, or a new one.
 const NO_SESSION: i32 = 0;
@@ -20,23 +25,38 @@ const PARTITIONS_MAX: usize = 100_000;
 #[derive(Clone, Debug)]
 pub struct Wanted {
     /// The topic's name, before version 13.
-    pub topic: String,
+    pub topic: Arc<str>,
     /// The topic's id, from version 13.
     pub topic_id: Uuid,
     /// The partition and from where.
     pub partition: FetchPartition,
+    /// Its place in the order of the session; those that gave records go to the end.
+    place: u64,
     /// What the client was last told: high watermark and log start. `None` before the first response.
     told: Option<(i64, i64)>,
 }
 
+/// Which partition it is: topic by name and id, and number.
+type Name = (Arc<str>, Uuid, i32);
+
 /// See the module.
 #[derive(Debug, Default)]
 pub struct FetchSession {
-    /// 0 while there is none.
+    /// What there is of a session, if there is one.
+    open: Option<Open>,
+}
+
+#[derive(Debug)]
+struct Open {
     id: i32,
     /// The epoch that the next request has to carry.
     next_epoch: i32,
-    wanted: Vec<Wanted>,
+    /// How its requests name topics; that cannot change on the way.
+    by: Key,
+    /// In the order in which they are served.
+    wanted: BTreeMap<u64, Wanted>,
+    places: BTreeMap<Name, u64>,
+    next_place: u64,
 }
 
 /// What a request asks for, once its session has been looked up.
@@ -52,77 +72,119 @@ pub struct Plan {
 
 impl FetchSession {
     /// Takes a request's changes in and says what is to be fetched. `fresh_id` names a session that is new.
-    pub fn plan(&mut self, request: &mut FetchRequest, fresh_id: i32) -> Result<Plan, Refusal> {
+    pub fn plan(&mut self, request: &mut FetchRequest, by: Key, fresh_id: i32) -> Result<Plan, Refusal> {
         if request.session_epoch == FINAL_EPOCH || request.session_epoch == INITIAL_EPOCH {
-            return Ok(self.full(request, fresh_id));
+            return Ok(self.full(request, by, fresh_id));
         }
-        if request.session_id == NO_SESSION || request.session_id != self.id {
-            return Err(Refusal::FetchSessionIdNotFound);
-        }
-        if request.session_epoch != self.next_epoch {
+        let open = self.open.as_mut().filter(|open| open.id == request.session_id);
+        let open = open.ok_or(Refusal::FetchSessionIdNotFound)?;
+        if request.session_epoch != open.next_epoch {
             return Err(Refusal::InvalidFetchSessionEpoch);
         }
-        self.next_epoch = if self.next_epoch == i32::MAX { 1 } else { self.next_epoch + 1 };
-        let forgotten = |wanted: &Wanted| {
-            request.forgotten_topics_data.iter().any(|topic| {
-                topic.topic == wanted.topic
-                    && topic.topic_id == wanted.topic_id
-                    && topic.partitions.contains(&wanted.partition.partition)
-            })
-        };
-        self.wanted.retain(|wanted| !forgotten(wanted));
+        if by != open.by {
+            return Err(Refusal::FetchSessionTopicIdError);
+        }
+        open.next_epoch = if open.next_epoch == i32::MAX { 1 } else { open.next_epoch + 1 };
         for change in partitions(request) {
-            match self.wanted.iter().position(|wanted| wanted.same_partition(&change)) {
-                Some(place) => self.wanted[place].partition = change.partition,
-                None if self.wanted.len() < PARTITIONS_MAX => self.wanted.push(change),
-                None => return Err(Refusal::FetchSessionIdNotFound),
+            open.take(change)?;
+        }
+        for topic in std::mem::take(&mut request.forgotten_topics_data) {
+            let name: Arc<str> = topic.topic.into();
+            for partition in topic.partitions {
+                open.forget(&(Arc::clone(&name), topic.topic_id, partition));
             }
         }
-        Ok(Plan { wanted: self.wanted.clone(), session_id: self.id, incremental: true })
+        if open.wanted.is_empty() {
+            // Nothing is left to remember.
+            self.open = None;
+            return Ok(Plan { wanted: Vec::new(), session_id: NO_SESSION, incremental: false });
+        }
+        Ok(Plan { wanted: open.wanted.values().cloned().collect(), session_id: open.id, incremental: true })
     }
 
-    fn full(&mut self, request: &mut FetchRequest, fresh_id: i32) -> Plan {
-        *self = Self::default();
-        let wanted = partitions(request);
+    fn full(&mut self, request: &mut FetchRequest, by: Key, fresh_id: i32) -> Plan {
+        self.open = None;
+        let mut wanted = partitions(request);
         let keeps =
             request.session_epoch == INITIAL_EPOCH && !wanted.is_empty() && wanted.len() <= PARTITIONS_MAX;
-        if keeps {
-            self.id = fresh_id;
-            self.next_epoch = 1;
-            self.wanted.clone_from(&wanted);
+        if !keeps {
+            return Plan { wanted, session_id: NO_SESSION, incremental: false };
         }
-        Plan { wanted, session_id: self.id, incremental: false }
+        let mut open = Open {
+            id: fresh_id,
+            next_epoch: 1,
+            by,
+            wanted: BTreeMap::new(),
+            places: BTreeMap::new(),
+            next_place: 0,
+        };
+        for partition in wanted.drain(..) {
+            // There is room for all of them.
+            let _ = open.take(partition);
+        }
+        wanted.extend(open.wanted.values().cloned());
+        self.open = Some(open);
+        Plan { wanted, session_id: fresh_id, incremental: false }
     }
 
     /// Remembers what the client is told, and whether it is news: a partition without any is left out.
     /// A partition that gave records goes to the end, so that the others have their turn.
     pub fn tell(&mut self, wanted: &Wanted, high_watermark: i64, log_start: i64, has_records: bool) -> bool {
-        let Some(place) = self.wanted.iter().position(|known| known.same_partition(wanted)) else {
-            return true;
-        };
+        let Some(open) = &mut self.open else { return true };
+        let Some(known) = open.wanted.get_mut(&wanted.place) else { return true };
         let told = Some((high_watermark, log_start));
-        let news = has_records || self.wanted[place].told != told;
-        self.wanted[place].told = told;
+        let news = has_records || known.told != told;
+        known.told = told;
         if has_records {
-            let served = self.wanted.remove(place);
-            self.wanted.push(served);
+            open.move_to_the_end(wanted.place);
         }
         news
     }
 
     /// Forgets what the client was told of a partition that is in error, so that its recovery is news.
     pub fn tell_error(&mut self, wanted: &Wanted) {
-        if let Some(known) = self.wanted.iter_mut().find(|known| known.same_partition(wanted)) {
+        if let Some(known) = self.open.as_mut().and_then(|open| open.wanted.get_mut(&wanted.place)) {
             known.told = None;
         }
     }
 }
 
+impl Open {
+    /// Adds a partition, or changes what is wanted of one.
+    fn take(&mut self, mut wanted: Wanted) -> Result<(), Refusal> {
+        let name = wanted.name();
+        if let Some(known) = self.places.get(&name).and_then(|place| self.wanted.get_mut(place)) {
+            known.partition = wanted.partition;
+            return Ok(());
+        }
+        if self.wanted.len() >= PARTITIONS_MAX {
+            return Err(Refusal::FetchSessionIdNotFound);
+        }
+        wanted.place = self.next_place;
+        self.next_place += 1;
+        self.places.insert(name, wanted.place);
+        self.wanted.insert(wanted.place, wanted);
+        Ok(())
+    }
+
+    fn forget(&mut self, name: &Name) {
+        if let Some(place) = self.places.remove(name) {
+            self.wanted.remove(&place);
+        }
+    }
+
+    fn move_to_the_end(&mut self, place: u64) {
+        let Some(mut wanted) = self.wanted.remove(&place) else { return };
+        wanted.place = self.next_place;
+        self.next_place += 1;
+        self.places.insert(wanted.name(), wanted.place);
+        self.wanted.insert(wanted.place, wanted);
+    }
+}
+
 impl Wanted {
-    fn same_partition(&self, other: &Self) -> bool {
-        self.partition.partition == other.partition.partition
-            && self.topic_id == other.topic_id
-            && self.topic == other.topic
+    fn name(&self) -> Name {
+        (Arc::clone(&self.topic), self.topic_id, self.partition.partition)
     }
 }
 
@@ -130,9 +192,9 @@ fn partitions(request: &mut FetchRequest) -> Vec<Wanted> {
     let topics = std::mem::take(&mut request.topics);
     let mut wanted = Vec::with_capacity(topics.iter().map(|topic| topic.partitions.len()).sum());
     for topic in topics {
+        let (name, topic_id): (Arc<str>, Uuid) = (topic.topic.into(), topic.topic_id);
         for partition in topic.partitions {
-            let topic_name = topic.topic.clone();
-            wanted.push(Wanted { topic: topic_name, topic_id: topic.topic_id, partition, told: None });
+            wanted.push(Wanted { topic: Arc::clone(&name), topic_id, partition, place: 0, told: None });
         }
     }
     wanted
@@ -162,44 +224,85 @@ mod tests {
     #[test]
     fn a_session_remembers_adds_and_forgets() {
         let mut session = FetchSession::default();
-        let plan = session.plan(&mut request(0, 0, &[0, 1]), 7).unwrap();
+        let plan = session.plan(&mut request(0, 0, &[0, 1]), Key::Name, 7).unwrap();
         assert_eq!((plan.session_id, plan.incremental, order(&plan)), (7, false, vec![0, 1]));
         let mut next = request(7, 1, &[2]);
         next.forgotten_topics_data =
             vec![ForgottenTopic { topic: "t".into(), partitions: vec![0], ..Default::default() }];
-        let plan = session.plan(&mut next, 8).unwrap();
+        let plan = session.plan(&mut next, Key::Name, 8).unwrap();
         assert_eq!((plan.session_id, plan.incremental, order(&plan)), (7, true, vec![1, 2]));
     }
 
     #[test]
     fn wrong_ids_and_epochs_are_refused() {
         let mut session = FetchSession::default();
-        assert_eq!(session.plan(&mut request(7, 1, &[]), 8).unwrap_err(), Refusal::FetchSessionIdNotFound);
-        session.plan(&mut request(0, 0, &[0]), 7).unwrap();
-        assert_eq!(session.plan(&mut request(7, 2, &[]), 8).unwrap_err(), Refusal::InvalidFetchSessionEpoch);
-        assert_eq!(session.plan(&mut request(9, 1, &[]), 8).unwrap_err(), Refusal::FetchSessionIdNotFound);
+        assert_eq!(
+            session.plan(&mut request(7, 1, &[]), Key::Name, 8).unwrap_err(),
+            Refusal::FetchSessionIdNotFound
+        );
+        session.plan(&mut request(0, 0, &[0]), Key::Name, 7).unwrap();
+        assert_eq!(
+            session.plan(&mut request(7, 2, &[]), Key::Name, 8).unwrap_err(),
+            Refusal::InvalidFetchSessionEpoch
+        );
+        assert_eq!(
+            session.plan(&mut request(9, 1, &[]), Key::Name, 8).unwrap_err(),
+            Refusal::FetchSessionIdNotFound
+        );
     }
 
     #[test]
     fn a_final_epoch_ends_the_session_and_serves_without_one() {
         let mut session = FetchSession::default();
-        session.plan(&mut request(0, 0, &[0]), 7).unwrap();
-        let plan = session.plan(&mut request(7, -1, &[0]), 8).unwrap();
+        session.plan(&mut request(0, 0, &[0]), Key::Name, 7).unwrap();
+        let plan = session.plan(&mut request(7, -1, &[0]), Key::Name, 8).unwrap();
         assert_eq!((plan.session_id, order(&plan)), (0, vec![0]));
-        assert!(session.plan(&mut request(7, 1, &[]), 8).is_err());
+        assert!(session.plan(&mut request(7, 1, &[]), Key::Name, 8).is_err());
+    }
+
+    #[test]
+    fn topics_are_named_in_one_way_in_a_session() {
+        let mut session = FetchSession::default();
+        session.plan(&mut request(0, 0, &[0]), Key::Name, 7).unwrap();
+        let refused = session.plan(&mut request(7, 1, &[]), Key::Id, 8).unwrap_err();
+        assert_eq!(refused, Refusal::FetchSessionTopicIdError);
+    }
+
+    #[test]
+    fn a_session_that_fetches_nothing_more_is_over() {
+        let mut session = FetchSession::default();
+        session.plan(&mut request(0, 0, &[0]), Key::Name, 7).unwrap();
+        let mut last = request(7, 1, &[]);
+        last.forgotten_topics_data =
+            vec![ForgottenTopic { topic: "t".into(), partitions: vec![0], ..Default::default() }];
+        let plan = session.plan(&mut last, Key::Name, 8).unwrap();
+        assert_eq!((plan.session_id, plan.incremental), (0, false));
+        assert!(session.plan(&mut request(7, 2, &[0]), Key::Name, 8).is_err());
+    }
+
+    #[test]
+    fn the_largest_session_is_served_without_counting_to_a_million_each_time() {
+        let all: Vec<i32> = (0..PARTITIONS_MAX as i32).collect();
+        let mut session = FetchSession::default();
+        let plan = session.plan(&mut request(0, 0, &all), Key::Name, 7).unwrap();
+        for wanted in &plan.wanted {
+            assert!(session.tell(wanted, 1, 0, true));
+        }
+        let plan = session.plan(&mut request(7, 1, &all), Key::Name, 7).unwrap();
+        assert_eq!(order(&plan), all);
     }
 
     #[test]
     fn only_news_is_told_and_the_served_go_to_the_end() {
         let mut session = FetchSession::default();
-        let plan = session.plan(&mut request(0, 0, &[0, 1]), 7).unwrap();
+        let plan = session.plan(&mut request(0, 0, &[0, 1]), Key::Name, 7).unwrap();
         let (first, second) = (&plan.wanted[0], &plan.wanted[1]);
         assert!(session.tell(first, 5, 0, true));
         assert!(session.tell(second, 0, 0, false));
         assert!(!session.tell(second, 0, 0, false));
         session.tell_error(second);
         assert!(session.tell(second, 0, 0, false));
-        let plan = session.plan(&mut request(7, 1, &[]), 8).unwrap();
+        let plan = session.plan(&mut request(7, 1, &[]), Key::Name, 8).unwrap();
         assert_eq!(order(&plan), vec![1, 0]);
     }
 }

@@ -69,6 +69,9 @@ pub enum HomeError {
     },
 }
 
+/// Directories that cannot be used, and why.
+type Lost = Vec<(PathBuf, DiskError)>;
+
 /// Locks the directories, formats them where that is this node's to do, and looks through them.
 ///
 /// # Errors
@@ -86,33 +89,78 @@ pub fn move_in(
     if !all.contains(&metadata_directory) {
         all.push(metadata_directory.clone());
     }
-    let locked: Vec<LogDirectory> =
-        all.iter().map(|path| LogDirectory::open(Arc::clone(disk), path)).collect::<Result<_, _>>()?;
+    let (locked, mut lost) = lock(&all, &metadata_directory, disk)?;
+    let all: Vec<PathBuf> = locked.iter().map(|directory| directory.path.clone()).collect();
     let formatted = format_missing(config, disk, &all, records, random, now)?;
     let mut cluster_id = None;
-    let mut ids = Vec::with_capacity(all.len());
-    for path in &all {
-        ids.push(identify(config.node_id, path, &**disk, &mut cluster_id, random)?);
-    }
-    let metadata_place = all.iter().position(|path| *path == metadata_directory).unwrap_or(0);
+    let mut metadata_directory_id = Uuid::ZERO;
     let mut metadata_lock = None;
     let mut directories = Vec::with_capacity(paths.len());
-    for (index, log_directory) in locked.into_iter().enumerate() {
-        if index < paths.len() {
-            directories.push(Directory::open(log_directory, ids[index])?);
-        } else {
+    for log_directory in locked {
+        let path = log_directory.path.clone();
+        let id = identify(config.node_id, &path, &**disk, &mut cluster_id, random)?;
+        let holds_metadata = path == metadata_directory;
+        if holds_metadata {
+            metadata_directory_id = id;
+        }
+        if !paths.contains(&path) {
             metadata_lock = Some(log_directory);
+            continue;
+        }
+        match Directory::open(log_directory, id) {
+            Ok(directory) => directories.push(directory),
+            Err(error) if holds_metadata => return Err(error.into()),
+            Err(error) => lose(&path, error, &mut lost),
         }
     }
+    if directories.is_empty()
+        && let Some((_, error)) = lost.pop()
+    {
+        return Err(error.into());
+    }
+    let lost = lost.into_iter().map(|(path, _)| path).collect();
     Ok(Home {
         cluster_id: cluster_id.unwrap_or_default(),
-        directories: Arc::new(Directories::new(directories, Vec::new())?),
+        directories: Arc::new(Directories::new(directories, lost)?),
         metadata_directory,
-        metadata_directory_id: ids[metadata_place],
+        metadata_directory_id,
         disk: Arc::clone(disk),
         metadata_lock,
         formatted,
     })
+}
+
+/// Locks what can be locked. A directory that is broken does not keep the others from being served (KIP-112), unless it
+/// is that of the metadata log.
+fn lock(
+    all: &[PathBuf],
+    metadata_directory: &Path,
+    disk: &Arc<dyn Disk>,
+) -> Result<(Vec<LogDirectory>, Lost), HomeError> {
+    let mut locked = Vec::with_capacity(all.len());
+    let mut lost = Vec::new();
+    for path in all {
+        let readable = LogDirectory::open(Arc::clone(disk), path).and_then(|directory| {
+            match directory.meta_properties() {
+                // Somebody has to look at it: that is no broken disk.
+                Err(error) if !error.is_corrupt() => Err(error.into()),
+                _ => Ok(directory),
+            }
+        });
+        match readable {
+            Ok(directory) => locked.push(directory),
+            Err(LogDirectoryError::Disk(error)) if path != metadata_directory => {
+                lose(path, error, &mut lost);
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok((locked, lost))
+}
+
+fn lose(path: &Path, error: DiskError, lost: &mut Lost) {
+    tracing::error!(directory = %path.display(), %error, "a log directory is out of order; the others are served");
+    lost.push((path.to_owned(), error));
 }
 
 fn format_missing(

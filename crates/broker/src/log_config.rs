@@ -4,9 +4,9 @@ use ottla_log::Cleanup;
 use ottla_log::LogConfig;
 use ottla_metadata::config::settings::Resolved;
 
-/// What a topic's values mean to its logs. The jitter's seed is set for each log as it is opened.
+/// What a topic's values, and a few of the node's, mean to its logs. The jitter's seed is set for each log as it is opened.
 #[must_use]
-pub fn resolve(topic: &Resolved<'_>) -> LogConfig {
+pub fn resolve(node: &Resolved<'_>, topic: &Resolved<'_>) -> LogConfig {
     let policy = topic.list("cleanup.policy");
     let has = |name: &str| policy.iter().any(|word| word == name);
     let segment_bytes = u32::try_from(topic.int("segment.bytes")).unwrap_or(u32::MAX);
@@ -27,6 +27,6 @@ pub fn resolve(topic: &Resolved<'_>) -> LogConfig {
             (false, true) => Cleanup::Delete,
             (false, false) => Cleanup::Keep,
         },
-        producer_expiration_ms: LogConfig::default().producer_expiration_ms,
+        producer_expiration_ms: i64::from(node.int("producer.id.expiration.ms")),
     }
 }

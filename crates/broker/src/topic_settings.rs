@@ -26,7 +26,7 @@ pub fn resolve(settings: &Settings, own: &Overrides) -> TopicSettings {
         deletes: has("delete"),
         flush_messages: topic.long("flush.messages").max(1),
         flush_ms: topic.long("flush.ms"),
-        log: crate::log_config::resolve(&topic),
+        log: crate::log_config::resolve(&settings.node(), &topic),
     }
 }
 

@@ -2,8 +2,12 @@
 
 #[path = "node/crash.rs"]
 mod crash;
+#[path = "node/directories.rs"]
+mod directories;
 #[path = "node/life.rs"]
 mod life;
+#[path = "node/producing.rs"]
+mod producing;
 #[path = "node/requests.rs"]
 mod requests;
 #[path = "node/support.rs"]

@@ -1,5 +1,6 @@
 //! DeleteRecords (21), versions 0–2: forget the records before an offset (KIP-107).
 
+use ottla_metadata::topic_name::is_internal;
 use ottla_partition::{Question as Ask, Reply};
 use ottla_protocol::messages::delete_records::{DeleteRecordsPartitionResult, DeleteRecordsTopicResult};
 use ottla_protocol::messages::{DeleteRecordsRequest, DeleteRecordsResponse};
@@ -20,6 +21,7 @@ pub fn answer(request: DeleteRecordsRequest, context: &mut Context<'_>) -> Answe
     let mut scatter = Scatter::default();
     for topic in request.topics {
         let found = context.topics.resolve(context.image, &topic.name, Uuid::ZERO, Key::Name);
+        let internal = is_internal(&topic.name);
         let mut rows = DeleteRecordsTopicResult { name: topic.name, ..Default::default() };
         for wanted in topic.partitions {
             let index = wanted.partition_index;
@@ -30,7 +32,10 @@ pub fn answer(request: DeleteRecordsRequest, context: &mut Context<'_>) -> Answe
             };
             let target = match &found {
                 Ok(found) if !found.has_partition(index) => Err(Refusal::UnknownTopicOrPartition),
-                Ok(found) if !found.settings.deletes => Err(Refusal::PolicyViolation),
+                Ok(_) if internal => Err(Refusal::InvalidTopicException),
+                Ok(found) if found.settings.compacted && !found.settings.deletes => {
+                    Err(Refusal::PolicyViolation)
+                }
                 Ok(_) if wanted.offset < HIGH_WATERMARK => Err(Refusal::OffsetOutOfRange),
                 Ok(found) => Ok(PartitionId { topic: found.id, index }),
                 Err(refusal) => Err(*refusal),

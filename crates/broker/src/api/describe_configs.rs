@@ -24,8 +24,27 @@ pub fn answer(request: DescribeConfigsRequest, context: &mut Context<'_>) -> Ans
         synonyms: request.include_synonyms,
         documentation: request.include_documentation,
     };
+    if let Some(kind) = request.resources.iter().map(|resource| resource.resource_type).find(is_unknown) {
+        // One that is not known spoils the whole request.
+        let results = request.resources.into_iter().map(|resource| refused(resource, kind)).collect();
+        return Answer::reply(DescribeConfigsResponse { results, ..Default::default() });
+    }
     let results = request.resources.into_iter().map(|resource| result(resource, shown, context)).collect();
     Answer::reply(DescribeConfigsResponse { results, ..Default::default() })
+}
+
+fn is_unknown(kind: &i8) -> bool {
+    ResourceKind::from_code(*kind).is_none()
+}
+
+fn refused(resource: DescribeConfigsResource, unknown: i8) -> DescribeConfigsResult {
+    DescribeConfigsResult {
+        error_code: Refusal::InvalidRequest.code(),
+        error_message: Some(format!("Unexpected resource type {unknown}")),
+        resource_type: resource.resource_type,
+        resource_name: resource.resource_name,
+        ..Default::default()
+    }
 }
 
 /// What the client wants to see besides names and values.
@@ -47,8 +66,9 @@ fn result(resource: DescribeConfigsResource, shown: Shown, context: &Context<'_>
     };
     match rows(result.resource_type, &result.resource_name, context) {
         Ok(rows) => {
-            let wanted =
-                |row: &Row| resource.configuration_keys.as_ref().is_none_or(|keys| keys.contains(&row.name));
+            // An empty list asks for all, as null does.
+            let keys = resource.configuration_keys.unwrap_or_default();
+            let wanted = |row: &Row| keys.is_empty() || keys.contains(&row.name);
             result.configs = rows.into_iter().filter(wanted).map(|row| config(row, shown)).collect();
         }
         Err((refusal, message)) => {
@@ -73,6 +93,12 @@ fn rows(kind: i8, name: &str, context: &Context<'_>) -> Result<Vec<Row>, NotDesc
                 return Err((Refusal::UnknownTopicOrPartition, String::new()));
             }
             Ok(describe::topic(&settings, own))
+        }
+        ResourceKind::Group if name.is_empty() => {
+            Err((Refusal::InvalidRequest, "Group name must not be empty".into()))
+        }
+        ResourceKind::ClientMetrics if name.is_empty() => {
+            Err((Refusal::InvalidRequest, "Client metrics subscription name must not be empty".into()))
         }
         ResourceKind::Group => Ok(describe::group(&settings, own)),
         ResourceKind::ClientMetrics => Ok(describe::client_metrics(&settings, own)),

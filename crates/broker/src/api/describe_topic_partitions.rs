@@ -16,31 +16,33 @@ pub fn answer(
     request: DescribeTopicPartitionsRequest,
     context: &mut Context<'_>,
 ) -> Answer<DescribeTopicPartitionsResponse> {
-    let limit =
-        request.response_partition_limit.clamp(1, context.node.limits.partitions_per_response) as usize;
-    let (from_topic, from_partition) = match request.cursor {
-        Some(cursor) if cursor.partition_index < 0 => return invalid(),
-        Some(cursor) => (cursor.topic_name, cursor.partition_index),
-        None => (String::new(), 0),
-    };
-    let mut names: Vec<String> = if request.topics.is_empty() {
-        context.image.topics.names().map(|(name, _)| name.into()).collect()
-    } else {
-        request.topics.into_iter().map(|topic| topic.name).collect()
-    };
+    let asked: Vec<String> = request.topics.into_iter().map(|topic| topic.name).collect();
+    if let Some(cursor) = &request.cursor
+        && (cursor.partition_index < 0 || !(asked.is_empty() || asked.contains(&cursor.topic_name)))
+    {
+        return invalid(asked);
+    }
+    let limit = request.response_partition_limit.clamp(1, context.node.limits.partitions_per_response.max(1))
+        as usize;
+    let (from_topic, from_partition) =
+        request.cursor.map_or((String::new(), 0), |cursor| (cursor.topic_name, cursor.partition_index));
+    let mut names = asked;
+    if names.is_empty() {
+        names = context.image.topics.names_from(&from_topic).map(|(name, _)| name.into()).collect();
+    }
     names.sort_unstable();
     names.dedup();
     names.retain(|name| *name >= from_topic);
     let mut response = DescribeTopicPartitionsResponse::default();
     let mut left = limit;
     for name in names {
-        let first = if name == from_topic { from_partition } else { 0 };
         if left == 0 {
-            response.next_cursor = Some(ResponseCursor { topic_name: name, partition_index: first });
+            response.next_cursor = Some(ResponseCursor { topic_name: name, partition_index: 0 });
             break;
         }
+        let first = if name == from_topic { from_partition } else { 0 };
         let (row, next) = describe(name.clone(), first, left, context);
-        left -= row.partitions.len().max(usize::from(row.error_code != 0)).min(left);
+        left -= row.partitions.len();
         response.topics.push(row);
         if let Some(partition_index) = next {
             response.next_cursor = Some(ResponseCursor { topic_name: name, partition_index });
@@ -50,9 +52,15 @@ pub fn answer(
     Answer::reply(response)
 }
 
-fn invalid() -> Answer<DescribeTopicPartitionsResponse> {
-    // The response has no error of its own, so Kafka closes the connection of a client with such a cursor.
-    Answer::Close("DescribeTopicPartitions with a negative partition in its cursor")
+/// The response has no error of its own, so every topic that was asked for gets it.
+fn invalid(asked: Vec<String>) -> Answer<DescribeTopicPartitionsResponse> {
+    let row = |name| DescribeTopicPartitionsResponseTopic {
+        error_code: Refusal::InvalidRequest.code(),
+        name: Some(name),
+        ..Default::default()
+    };
+    let topics = asked.into_iter().map(row).collect();
+    Answer::reply(DescribeTopicPartitionsResponse { topics, ..Default::default() })
 }
 
 /// At most `limit` partitions of one topic from `first` on, and where to go on if there are more.
@@ -70,7 +78,9 @@ fn describe(
         };
         let row = DescribeTopicPartitionsResponseTopic {
             error_code: refusal.code(),
+            is_internal: is_internal(&name),
             name: Some(name),
+            topic_authorized_operations: TOPIC_OPERATIONS,
             ..Default::default()
         };
         return (row, None);
@@ -80,9 +90,9 @@ fn describe(
     let rows = partitions.by_ref().take(limit).map(|(id, partition)| {
         let ids = |ids: &[ottla_protocol::NodeId]| ids.iter().map(|id| id.0).collect::<Vec<_>>();
         let leader = present_leader(partition, context);
-        let error = if leader.is_none() { Some(Refusal::LeaderNotAvailable) } else { None };
         DescribeTopicPartitionsResponsePartition {
-            error_code: Refusal::code_of(error),
+            // That there is no leader is no error here.
+            error_code: 0,
             partition_index: id.index,
             leader_id: leader.map_or(-1, |leader| leader.0),
             leader_epoch: partition.leader_epoch.0,

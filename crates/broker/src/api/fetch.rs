@@ -18,6 +18,9 @@ use crate::context::Context;
 use crate::fetch_session::{Plan, Wanted};
 use crate::topics::Key;
 
+/// The first version whose clients know KAFKA_STORAGE_ERROR (KIP-112).
+const KNOWS_STORAGE_ERRORS: i16 = 6;
+
 /// What one fetch is after, over all its rounds of reading and waiting.
 struct Fetch {
     plan: Plan,
@@ -35,13 +38,13 @@ type Outcome = Result<Read, Refusal>;
 /// Reads; where there is too little, waits for growth and reads again, until there is enough or time is up.
 pub fn answer(mut request: FetchRequest, context: &mut Context<'_>) -> Answer<FetchResponse> {
     let fresh_id = context.fresh_fetch_session_id();
-    let plan = match context.fetch_session.plan(&mut request, fresh_id) {
+    let by = Key::since(context.version, 13);
+    let plan = match context.fetch_session.plan(&mut request, by, fresh_id) {
         Ok(plan) => plan,
         Err(refusal) => {
             return Answer::reply(FetchResponse { error_code: refusal.code(), ..Default::default() });
         }
     };
-    let by = Key::since(context.version, 13);
     let replica = request.replica_id >= 0 || request.replica_state.replica_id >= 0;
     let targets = plan
         .wanted
@@ -97,7 +100,7 @@ fn read(fetch: Fetch, context: &mut Context<'_>) -> Answer<FetchResponse> {
 fn wait(fetch: Fetch, outcomes: &[Outcome]) -> Answer<FetchResponse> {
     let questions = fetch.targets.iter().flatten().zip(outcomes).filter_map(|(&id, outcome)| {
         let beyond = outcome.as_ref().ok()?.readable_end;
-        Some(Question::Partition(id, Ask::AwaitGrowth { beyond, isolation: fetch.isolation }))
+        Some(Question::Partition(id, Ask::AwaitGrowth { beyond, isolation: fetch.isolation, until: fetch.deadline }))
     });
     let questions: Vec<Question> = questions.collect();
     let deadline = Some(fetch.deadline);
@@ -120,9 +123,10 @@ impl Fetch {
 
     /// Whether the response may leave now: enough bytes, or something that the client has to hear at once.
     fn is_enough(&self, outcomes: &[Outcome]) -> bool {
-        let urgent = self.targets.iter().any(Result::is_err)
-            || outcomes.iter().any(|outcome| outcome.as_ref().map_or(true, |read| read.diverging.is_some()));
-        urgent || outcomes.iter().flatten().map(Read::bytes).sum::<u64>() >= self.min_bytes
+        // Partitions that do not exist are no reason to hurry, or a client that has not heard yet that a topic is gone
+        // would fetch in circles.
+        let urgent = |outcome: &Outcome| outcome.as_ref().map_or(true, |read| read.diverging.is_some());
+        outcomes.iter().any(urgent) || outcomes.iter().flatten().map(Read::bytes).sum::<u64>() >= self.min_bytes
     }
 }
 
@@ -198,6 +202,9 @@ fn fill(row: &mut PartitionData, read: Read, slices: &mut Vec<Vec<ottla_log::Sli
 }
 
 fn refuse(row: &mut PartitionData, refusal: Refusal, id: Option<PartitionId>, context: &Context<'_>) {
+    // Consumers of old look for another leader when they hear this, and give up when they hear the truth.
+    let unheard_of = refusal == Refusal::KafkaStorageError && context.version < KNOWS_STORAGE_ERRORS;
+    let refusal = if unheard_of { Refusal::NotLeaderOrFollower } else { refusal };
     row.error_code = refusal.code();
     row.high_watermark = -1;
     row.last_stable_offset = -1;
@@ -210,11 +217,11 @@ fn refuse(row: &mut PartitionData, refusal: Refusal, id: Option<PartitionId>, co
 
 fn push(body: &mut FetchResponse, wanted: &Wanted, row: PartitionData) {
     match body.responses.last_mut() {
-        Some(topic) if topic.topic == wanted.topic && topic.topic_id == wanted.topic_id => {
+        Some(topic) if topic.topic == *wanted.topic && topic.topic_id == wanted.topic_id => {
             topic.partitions.push(row);
         }
         _ => body.responses.push(FetchableTopicResponse {
-            topic: wanted.topic.clone(),
+            topic: String::from(&*wanted.topic),
             topic_id: wanted.topic_id,
             partitions: vec![row],
         }),

@@ -9,11 +9,18 @@ use crate::answer::{Answer, Question};
 use crate::context::Context;
 use crate::control::{Command, Reply};
 
+/// No producer id, no epoch.
+const NONE: i64 = -1;
+
 /// Kafka gives the next producer id a minute.
 const TIMEOUT_MS: i64 = 60_000;
 
 /// Asks control, which holds this node's block of ids.
 pub fn answer(request: InitProducerIdRequest, context: &mut Context<'_>) -> Answer<InitProducerIdResponse> {
+    // Who has an id has an epoch.
+    if (request.producer_id == NONE) != (request.producer_epoch == NONE as i16) {
+        return refuse(Refusal::InvalidRequest);
+    }
     match request.transactional_id.as_deref() {
         Some("") => return refuse(Refusal::InvalidRequest),
         Some(_) => return refuse(Refusal::CoordinatorNotAvailable),
@@ -38,8 +45,8 @@ pub fn answer(request: InitProducerIdRequest, context: &mut Context<'_>) -> Answ
 fn refuse(refusal: Refusal) -> Answer<InitProducerIdResponse> {
     Answer::reply(InitProducerIdResponse {
         error_code: refusal.code(),
-        producer_id: -1,
-        producer_epoch: -1,
+        producer_id: NONE,
+        producer_epoch: NONE as i16,
         ..Default::default()
     })
 }

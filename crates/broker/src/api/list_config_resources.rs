@@ -14,11 +14,11 @@ use crate::context::Context;
 
 /// All kinds, in the order in which they are listed.
 const KINDS: [ResourceKind; 5] = [
-    ResourceKind::Topic,
-    ResourceKind::Broker,
-    ResourceKind::BrokerLogger,
-    ResourceKind::ClientMetrics,
     ResourceKind::Group,
+    ResourceKind::ClientMetrics,
+    ResourceKind::BrokerLogger,
+    ResourceKind::Broker,
+    ResourceKind::Topic,
 ];
 
 /// Reads it off the image.

@@ -22,7 +22,7 @@ use ottla_protocol::PartitionId;
 /// Asks the owner of each partition.
 pub fn answer(request: ListOffsetsRequest, context: &mut Context<'_>) -> Answer<ListOffsetsResponse> {
     let isolation = isolation(request.isolation_level);
-    let mut seen = BTreeSet::new();
+    let repeated = repeated(&request);
     let mut response = ListOffsetsResponse::default();
     let mut scatter = Scatter::default();
     for topic in request.topics {
@@ -32,7 +32,7 @@ pub fn answer(request: ListOffsetsRequest, context: &mut Context<'_>) -> Answer<
             let index = wanted.partition_index;
             let mut row = ListOffsetsPartitionResponse { partition_index: index, ..unanswered() };
             let id = match &found {
-                _ if !seen.insert((topic.name.clone(), index)) => Err(Refusal::InvalidRequest),
+                _ if repeated.contains(&(rows.name.clone(), index)) => Err(Refusal::InvalidRequest),
                 Ok(found) if found.has_partition(index) => Ok(PartitionId { topic: found.id, index }),
                 Ok(_) => Err(Refusal::UnknownTopicOrPartition),
                 Err(refusal) => Err(*refusal),
@@ -63,6 +63,20 @@ pub fn answer(request: ListOffsetsRequest, context: &mut Context<'_>) -> Answer<
         }
         Answer::reply(response)
     })
+}
+
+/// Partitions that are asked for more than once: none of them is answered.
+fn repeated(request: &ListOffsetsRequest) -> BTreeSet<(String, i32)> {
+    let mut seen = BTreeSet::new();
+    let mut repeated = BTreeSet::new();
+    for topic in &request.topics {
+        for partition in &topic.partitions {
+            if !seen.insert((topic.name.as_str(), partition.partition_index)) {
+                repeated.insert((topic.name.clone(), partition.partition_index));
+            }
+        }
+    }
+    repeated
 }
 
 /// What a row says where no record matches.

@@ -8,7 +8,7 @@ use ottla_metadata::topic_name::{self, is_internal};
 use ottla_metadata::{Partition, Topic};
 use ottla_protocol::messages::create_topics::CreatableTopic;
 use ottla_protocol::messages::metadata::{
-    MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
+    MetadataRequestTopic, MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
 use ottla_protocol::messages::{CreateTopicsRequest, MetadataRequest, MetadataResponse};
 use ottla_protocol::{NodeId, Refusal, Uuid};
@@ -28,6 +28,12 @@ pub const CLUSTER_OPERATIONS: i32 = 0b1_1111_1010_0000;
 
 /// "Not asked for."
 const NO_OPERATIONS: i32 = i32::MIN;
+
+/// The first version in which topics may be asked for by their ids.
+const BY_ID_SINCE: i16 = 12;
+
+/// The first version that tells a leader without this listener from one that is not there.
+const LISTENER_NOT_FOUND_SINCE: i16 = 6;
 
 /// How long an automatic creation may take before the client hears that there is no such topic yet.
 const AUTO_CREATE_TIMEOUT_MS: i64 = 5_000;
@@ -112,46 +118,63 @@ fn topics(request: &MetadataRequest, operations: i32, context: &Context<'_>) -> 
     if all {
         return context.image.topics.iter().map(|topic| describe(topic, operations, context)).collect();
     }
+    let asked = request.topics.as_deref().unwrap_or_default();
+    if context.version < BY_ID_SINCE
+        && asked.iter().any(|topic| topic.name.is_none() || !topic.topic_id.is_zero())
+    {
+        return asked.iter().map(|topic| refused(topic, Refusal::InvalidRequest, context)).collect();
+    }
+    // Whoever asks for one topic by its id asks for all by their ids.
+    let by_id = asked.iter().any(|topic| !topic.topic_id.is_zero());
     let mut seen = std::collections::BTreeSet::new();
     let mut rows = Vec::new();
-    for asked in request.topics.iter().flatten() {
-        if !seen.insert((asked.topic_id, asked.name.as_deref())) {
+    for topic in asked {
+        let (id, name) = (topic.topic_id, topic.name.as_deref());
+        if by_id == id.is_zero() || !seen.insert((id, if by_id { None } else { name })) {
             continue;
         }
-        let found = match asked.name.as_deref() {
-            _ if !asked.topic_id.is_zero() => {
-                context.image.topics.get(asked.topic_id).ok_or(Refusal::UnknownTopicId)
-            }
+        let found = match name {
+            _ if by_id => context.image.topics.get(id).ok_or(Refusal::UnknownTopicId),
             Some(name) if topic_name::check(name).is_err() => Err(Refusal::InvalidTopicException),
             Some(name) => context.image.topics.named(name).ok_or(Refusal::UnknownTopicOrPartition),
             None => Err(Refusal::InvalidRequest),
         };
         rows.push(match found {
             Ok(topic) => describe(topic, operations, context),
+            Err(Refusal::UnknownTopicId) => refused(topic, Refusal::UnknownTopicId, context),
             Err(refusal) => MetadataResponseTopic {
-                error_code: refusal.code(),
-                is_internal: asked.name.as_deref().is_some_and(is_internal),
-                name: asked.name.clone().or_else(|| (context.version < 12).then(String::new)),
-                topic_id: if refusal == Refusal::UnknownTopicId { asked.topic_id } else { Uuid::ZERO },
-                topic_authorized_operations: NO_OPERATIONS,
-                ..Default::default()
+                topic_authorized_operations: operations,
+                ..refused(topic, refusal, context)
             },
         });
     }
     rows
 }
 
+/// The row of a topic that there is nothing to say of.
+fn refused(asked: &MetadataRequestTopic, refusal: Refusal, context: &Context<'_>) -> MetadataResponseTopic {
+    let by_id = refusal == Refusal::UnknownTopicId;
+    let name = asked.name.clone().filter(|_| !by_id);
+    MetadataResponseTopic {
+        error_code: refusal.code(),
+        is_internal: name.as_deref().is_some_and(is_internal),
+        name: name.or_else(|| (context.version < BY_ID_SINCE).then(String::new)),
+        topic_id: if by_id { asked.topic_id } else { Uuid::ZERO },
+        topic_authorized_operations: NO_OPERATIONS,
+        ..Default::default()
+    }
+}
+
 fn describe(topic: &Topic, operations: i32, context: &Context<'_>) -> MetadataResponseTopic {
     let partitions = context.image.topics.partitions(topic.id).map(|(id, partition)| {
         let leader = present_leader(partition, context);
-        let ids = |ids: &[NodeId]| ids.iter().map(|id| id.0).collect::<Vec<_>>();
         MetadataResponsePartition {
-            error_code: if leader.is_none() { Refusal::LeaderNotAvailable.code() } else { 0 },
+            error_code: Refusal::code_of(trouble(partition, leader, context)),
             partition_index: id.index,
             leader_id: leader.map_or(-1, |leader| leader.0),
             leader_epoch: partition.leader_epoch.0,
-            replica_nodes: ids(&partition.replicas),
-            isr_nodes: ids(&partition.isr),
+            replica_nodes: shown(&partition.replicas, context),
+            isr_nodes: shown(&partition.isr, context),
             offline_replicas: offline(partition, context),
         }
     });
@@ -165,17 +188,52 @@ fn describe(topic: &Topic, operations: i32, context: &Context<'_>) -> MetadataRe
     }
 }
 
-/// The leader, if it is there and can be reached.
-pub fn present_leader(partition: &Partition, context: &Context<'_>) -> Option<NodeId> {
-    partition.leader.filter(|&leader| is_unfenced(leader, context))
+/// What a client is told to be wrong with a partition.
+fn trouble(partition: &Partition, leader: Option<NodeId>, context: &Context<'_>) -> Option<Refusal> {
+    match (leader, partition.leader) {
+        // The leader is there, but not for those who come in by this listener.
+        (None, Some(leader))
+            if is_unfenced(leader, context) && context.version >= LISTENER_NOT_FOUND_SINCE =>
+        {
+            Some(Refusal::ListenerNotFound)
+        }
+        (None, _) => Some(Refusal::LeaderNotAvailable),
+        (Some(_), _) => {
+            let all = [&partition.replicas, &partition.isr].into_iter().flatten();
+            let missing = |id: &NodeId| !is_reachable(*id, context);
+            (context.version == 0 && all.into_iter().any(missing)).then_some(Refusal::ReplicaNotAvailable)
+        }
+    }
 }
 
-/// Replicas on brokers that are gone or fenced.
+/// Version 0 is told of replicas only that can be reached.
+fn shown(replicas: &[NodeId], context: &Context<'_>) -> Vec<i32> {
+    let shown = |id: &&NodeId| context.version > 0 || is_reachable(**id, context);
+    replicas.iter().filter(shown).map(|id| id.0).collect()
+}
+
+/// The leader, if it is there and can be reached.
+pub fn present_leader(partition: &Partition, context: &Context<'_>) -> Option<NodeId> {
+    partition.leader.filter(|&leader| is_reachable(leader, context))
+}
+
+/// Replicas on brokers that are gone, fenced or not on this listener, and on directories that have failed.
 pub fn offline(partition: &Partition, context: &Context<'_>) -> Vec<i32> {
-    let gone = |id: &&NodeId| !is_unfenced(**id, context);
-    partition.replicas.iter().filter(gone).map(|id| id.0).collect()
+    let is_offline = |id: &&NodeId| {
+        let broker = context.image.brokers.get(*id);
+        !is_reachable(**id, context)
+            || broker.is_some_and(|broker| !broker.has_online(partition.directory(broker.id)))
+    };
+    partition.replicas.iter().filter(is_offline).map(|id| id.0).collect()
 }
 
 fn is_unfenced(id: NodeId, context: &Context<'_>) -> bool {
     context.image.brokers.get(&id).is_some_and(|broker| !broker.fenced)
+}
+
+/// Whether a client of this listener can reach a broker.
+fn is_reachable(id: NodeId, context: &Context<'_>) -> bool {
+    let listener = &context.node.listeners[context.listener].name;
+    let broker = context.image.brokers.get(&id);
+    broker.is_some_and(|broker| !broker.fenced && broker.endpoint(listener).is_some())
 }

@@ -4,8 +4,9 @@
 //! the same, because librdkafka before 2.11 switches features by them (KAFKA-18659). v3 record batches, v7 zstd,
 //! v8 per-record errors (KIP-467), v10 leader hints (KIP-951), v13 topic ids (KIP-516).
 
+use bytes::Bytes;
+use ottla_metadata::topic_name::is_internal;
 use ottla_partition::{Acks, Append, Question as Ask, Reply};
-use ottla_protocol::batch::Validated;
 use ottla_protocol::codec::Records;
 use ottla_protocol::messages::produce::{
     BatchIndexAndErrorMessage, PartitionProduceData, PartitionProduceResponse, TopicProduceResponse,
@@ -25,10 +26,20 @@ mod check;
 /// The oldest version with record batches.
 const FIRST_WITH_BATCHES: i16 = 3;
 
+/// Whoever calls himself so may write to internal topics.
+const ADMIN_CLIENT: &str = "__admin_client";
+
+/// The shortest time-out, so that one of 0 leaves the owner of a partition the time to answer.
+const PATIENCE_MS: i64 = 250;
+
 /// Validates each partition's batch here, on the connection's core, and asks the partitions' owners to append.
 pub fn answer(request: ProduceRequest, context: &mut Context<'_>) -> Answer<ProduceResponse> {
     let silent = request.acks == 0;
-    let deadline = context.now.after_ms(i64::from(request.timeout_ms));
+    let acks = acks(request.acks);
+    // The time-out is that of the replicas: the leader's own append takes as long as it takes.
+    let patience_ms = i64::from(request.timeout_ms).max(PATIENCE_MS);
+    let deadline = (acks == Ok(Acks::All)).then(|| context.now.after_ms(patience_ms));
+    let transaction = request.transactional_id.is_some();
     let mut response = ProduceResponse::default();
     let mut scatter = Scatter::default();
     for topic in request.topic_data {
@@ -42,13 +53,24 @@ pub fn answer(request: ProduceRequest, context: &mut Context<'_>) -> Answer<Prod
             TopicProduceResponse { name: topic.name, topic_id: topic.topic_id, ..Default::default() };
         for data in topic.partition_data {
             let mut row = PartitionProduceResponse { index: data.index, ..unanswered() };
-            let outcome = acks(request.acks).map_err(Refused::from).and_then(|acks| {
-                let topic = found.as_ref().map_err(|&refusal| Refused::from(refusal))?;
+            let outcome = found.as_ref().map_err(|&refusal| Refused::from(refusal)).and_then(|topic| {
                 let id = PartitionId { topic: topic.id, index: data.index };
                 if !topic.has_partition(data.index) {
                     return Err(Refusal::UnknownTopicOrPartition.into());
                 }
-                let batch = checked_records(data, topic, context)?;
+                let bytes = only_records(data, context)?;
+                let acks = acks?;
+                if is_closed(topic, context) {
+                    return Err(Refusal::InvalidTopicException.into());
+                }
+                let batch = checked(&bytes, &topic.settings, context)?;
+                if batch.header.is_transactional() && !transaction {
+                    return Err(Refusal::TransactionalIdAuthorizationFailed.into());
+                }
+                if batch.header.is_transactional() {
+                    // Only the transaction coordinator could say that this partition belongs to the transaction.
+                    return Err(Refusal::InvalidTxnState.into());
+                }
                 Ok((id, Append { batch, acks }))
             });
             match outcome {
@@ -67,7 +89,7 @@ pub fn answer(request: ProduceRequest, context: &mut Context<'_>) -> Answer<Prod
         response.responses.push(rows);
     }
     let (questions, places) = scatter.into_parts();
-    Answer::ask_all(questions, Some(deadline), move |context, replies| {
+    Answer::ask_all(questions, deadline, move |context, replies| {
         fill(&mut response, places, replies, context);
         finish(response, silent)
     })
@@ -93,16 +115,18 @@ fn acks(acks: i16) -> Result<Acks, Refusal> {
     }
 }
 
-fn checked_records(
-    data: PartitionProduceData,
-    topic: &Topic,
-    context: &mut Context<'_>,
-) -> Result<Validated, Refused> {
+/// Coordinators alone write to the internal topics, and tools that say that they know what they do.
+fn is_closed(topic: &Topic, context: &Context<'_>) -> bool {
+    let name = context.image.topics.get(topic.id).map(|topic| &topic.name);
+    name.is_some_and(|name| is_internal(name)) && context.client_id != ADMIN_CLIENT
+}
+
+fn only_records(data: PartitionProduceData, context: &Context<'_>) -> Result<Bytes, Refused> {
     if context.version < FIRST_WITH_BATCHES {
         return Err(Refusal::UnsupportedVersion.into());
     }
     match data.records {
-        Some(Records::Bytes(bytes)) if !bytes.is_empty() => checked(&bytes, &topic.settings, context),
+        Some(Records::Bytes(bytes)) if !bytes.is_empty() => Ok(bytes),
         _ => Err(Refused {
             refusal: Refusal::InvalidRecord,
             message: Some("a produce request must carry one record batch for each partition".into()),

@@ -4,6 +4,7 @@
 //! fewest partitions. With a directory missing, what may lie in it is not made anew elsewhere.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use ottla_metadata::directory;
@@ -44,6 +45,8 @@ pub struct Places {
 struct Count {
     partitions: usize,
     failed: bool,
+    /// It is to get no new partitions (KIP-1066).
+    cordoned: bool,
 }
 
 impl Places {
@@ -91,8 +94,24 @@ impl Places {
     }
 
     fn emptiest(&self) -> Option<usize> {
-        let working = self.counts.iter().enumerate().filter(|(_, count)| !count.failed);
-        working.min_by_key(|(_, count)| count.partitions).map(|(index, _)| index)
+        let working = || self.counts.iter().enumerate().filter(|(_, count)| !count.failed);
+        let open = working().filter(|(_, count)| !count.cordoned);
+        // With all of them cordoned it was for the controller to look elsewhere.
+        let chosen = open.min_by_key(|(_, count)| count.partitions).or_else(|| working().next());
+        chosen.map(|(index, _)| index)
+    }
+
+    /// Takes in `cordoned.log.dirs`, and gives the ids of the directories that are cordoned.
+    pub fn cordon(&mut self, paths: &[String]) -> Vec<Uuid> {
+        let mut cordoned = Vec::new();
+        for (index, count) in self.counts.iter_mut().enumerate() {
+            let directory = self.directories.path(index);
+            count.cordoned = paths.iter().any(|path| path == "*" || directory == Path::new(path));
+            if count.cordoned {
+                cordoned.push(self.directories.id(index));
+            }
+        }
+        cordoned
     }
 
     /// A partition is no longer here.

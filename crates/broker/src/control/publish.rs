@@ -52,6 +52,11 @@ impl Control {
     }
 
     fn send(&mut self, now: Now, image: Image, delta: Delta, out: &mut Vec<Output>) {
+        if image.version().has_cordoned_directories() {
+            let settings = image.configs.settings(&self.node.settings, self.node.id);
+            let cordoned = self.places.cordon(&settings.node().list("cordoned.log.dirs"));
+            self.registration.cordon(now, cordoned);
+        }
         let mut places = BTreeMap::new();
         for &id in &delta.partitions {
             let Some(partition) = image.topics.partition(id) else { continue };

@@ -28,6 +28,8 @@ pub struct Registration {
     broker_epoch: i64,
     /// Directories that have failed since the start.
     offline: Vec<Uuid>,
+    /// Directories that are to get no new partitions; `None` before the cluster's configuration is known.
+    cordoned: Option<Vec<Uuid>>,
     /// A request is out; at most one at a time.
     in_flight: bool,
     /// When the next request is due.
@@ -54,6 +56,7 @@ impl Registration {
             stage: Stage::Starting,
             broker_epoch: -1,
             offline: Vec::new(),
+            cordoned: None,
             in_flight: false,
             due: now.after_ms(0),
             leaving_until: None,
@@ -84,6 +87,15 @@ impl Registration {
         self.offline = offline;
     }
 
+    /// These directories are to get no new partitions: heartbeats say so once the broker has caught up (KIP-1066).
+    pub fn cordon(&mut self, now: Now, cordoned: Vec<Uuid>) {
+        if self.cordoned.as_ref() != Some(&cordoned) {
+            if self.cordoned.replace(cordoned).is_some() {
+                self.hurry(now);
+            }
+        }
+    }
+
     /// Brings the next request forward: something has happened that the controller should hear of at once.
     pub fn hurry(&mut self, now: Now) {
         self.due = now.after_ms(0);
@@ -106,6 +118,7 @@ impl Registration {
             want_fence: !(ready && self.stage >= Stage::Recovery),
             want_shut_down: self.stage == Stage::PendingControlledShutdown,
             offline_log_dirs: self.offline.clone(),
+            cordoned_log_dirs: self.cordoned.clone().filter(|_| self.stage >= Stage::Recovery),
             ..Default::default()
         }))
     }

@@ -154,7 +154,7 @@ impl World {
 
     /// The id of a topic.
     pub fn topic_id(&mut self, topic: &str) -> Uuid {
-        let response = self.call(&MetadataRequest::default(), 12);
+        let response = self.call(&MetadataRequest { topics: None, ..Default::default() }, 12);
         let mut topics = response.topics.iter();
         topics.find(|row| row.name.as_deref() == Some(topic)).expect("the topic is there").topic_id
     }

@@ -65,12 +65,19 @@ pub struct Start<'a> {
     pub order: u64,
 }
 
+impl<'a> Start<'a> {
+    /// As it usually is.
+    pub fn with(properties: &'a [(&'a str, &'a str)]) -> Self {
+        let seed = STARTS.fetch_add(1, Ordering::Relaxed);
+        Self { properties, disk: None, after_ms: 0, seed, order: 0 }
+    }
+}
+
 impl World {
     /// A node that serves clients.
     pub fn start(memory: &MemoryDisk, properties: &[(&str, &str)]) -> Self {
-        let seed = STARTS.fetch_add(1, Ordering::Relaxed);
-        let start = Start { properties, disk: None, after_ms: 0, seed, order: 0 };
-        Self::try_start(memory, start).unwrap_or_else(|why| panic!("the node does not start: {why}"))
+        Self::try_start(memory, Start::with(properties))
+            .unwrap_or_else(|why| panic!("the node does not start: {why}"))
     }
 
     /// A node that serves clients, or why there is none.

@@ -7,7 +7,7 @@ use super::key::*;
 keys! {
     /// Producer ids and transactions.
     Broker:
-    "producer.id.expiration.ms": Int = Preset::Text("86400000"), Valid::AtLeast(1), Low ClusterWide NotYet,
+    "producer.id.expiration.ms": Int = Preset::Text("86400000"), Valid::AtLeast(1), Low ClusterWide InEffect,
         "How long an idle producer's state is kept.";
     "producer.id.expiration.check.interval.ms": Int = Preset::Text("600000"), Valid::AtLeast(1), Low ReadOnly NotYet internal,
         "How often idle producers' state is looked for.";

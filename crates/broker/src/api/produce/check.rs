@@ -54,10 +54,6 @@ fn check(
         return Err(Refusal::RecordListTooLarge.into());
     }
     let header = &validated.header;
-    if header.is_transactional() {
-        // Only the transaction coordinator could say that this partition belongs to the transaction.
-        return Err(Refusal::InvalidTxnState.into());
-    }
     if header.is_control() {
         return Err(Refusal::InvalidRecord.into());
     }

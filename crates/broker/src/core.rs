@@ -242,6 +242,7 @@ impl Core {
 
     fn tick(&mut self, now: Now, out: &mut Vec<Output>) {
         self.shard.tick(now);
+        self.shard.open_late(now, &self.image, &mut self.topics);
         let due = self.deadlines.iter().take_while(|&&(deadline, _)| now.reached(deadline));
         let due: Vec<SessionId> = due.map(|&(_, id)| id).collect();
         for id in due {

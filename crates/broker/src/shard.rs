@@ -17,6 +17,9 @@ use crate::core::{CoreId, Publication, owner};
 use crate::node::Node;
 use crate::topics::Topics;
 
+/// How long between two attempts to open what found no room.
+const ATTEMPT_INTERVAL_MS: i64 = 5_000;
+
 /// See the module.
 pub struct Shard {
     core: CoreId,
@@ -25,6 +28,8 @@ pub struct Shard {
     hosted: BTreeMap<PartitionId, Hosted>,
     /// Partitions of this core that cannot be opened: their directory has failed or is missing.
     offline: BTreeSet<PartitionId>,
+    /// Partitions for which there was no room on their directory's disk.
+    unopened: BTreeMap<PartitionId, usize>,
     /// Filled by a partition's step and emptied at once; kept to spare allocations.
     outputs: Vec<Output>,
     replies: VecDeque<(Ticket, Reply)>,
@@ -32,6 +37,7 @@ pub struct Shard {
     flushes: VecDeque<(PartitionId, PendingFlush)>,
     next_checkpoint: Deadline,
     next_retention: Deadline,
+    next_attempt: Deadline,
 }
 
 struct Hosted {
@@ -55,12 +61,14 @@ impl Shard {
             directories,
             hosted: BTreeMap::new(),
             offline: BTreeSet::new(),
+            unopened: BTreeMap::new(),
             outputs: Vec::new(),
             replies: VecDeque::new(),
             reports: VecDeque::new(),
             flushes: VecDeque::new(),
             next_checkpoint,
             next_retention,
+            next_attempt: now.after_ms(0),
         }
     }
 
@@ -106,7 +114,7 @@ impl Shard {
         if now.reached(self.next_checkpoint) {
             self.next_checkpoint = now.after_ms(self.node.limits.checkpoint_interval_ms);
             self.report_checkpoints();
-            self.each(now, || Input::Flush);
+            self.each(now, || Input::Look);
         }
         if now.reached(self.next_retention) {
             self.next_retention = now.after_ms(self.node.limits.retention_interval_ms);
@@ -114,10 +122,27 @@ impl Shard {
         }
     }
 
+    /// Tries the partitions again for which there was no room.
+    pub fn open_late(&mut self, now: Now, image: &Arc<Image>, topics: &mut Topics) {
+        if self.unopened.is_empty() || !now.reached(self.next_attempt) {
+            return;
+        }
+        self.next_attempt = now.after_ms(ATTEMPT_INTERVAL_MS);
+        for (id, directory) in std::mem::take(&mut self.unopened) {
+            let Some(partition) = image.topics.partition(id) else { continue };
+            if self.hosted.contains_key(&id) || !self.open(now, id, (image, directory), topics) {
+                continue;
+            }
+            self.offline.remove(&id);
+            self.follow(now, id, partition);
+        }
+    }
+
     /// Removes partitions that are no longer to be here.
     pub fn let_go(&mut self, partitions: &BTreeSet<PartitionId>) {
         for &id in partitions {
             self.offline.remove(&id);
+            self.unopened.remove(&id);
             self.remove(id);
         }
     }
@@ -183,7 +208,13 @@ impl Shard {
                 self.offline.insert(id);
                 return;
             }
+            self.offline.remove(&id);
         }
+        self.follow(now, id, partition);
+    }
+
+    /// Tells a hosted partition what the metadata says of it.
+    fn follow(&mut self, now: Now, id: PartitionId, partition: &ottla_metadata::Partition) {
         if partition.leader == Some(self.node.id) {
             let lead = Lead {
                 epoch: partition.leader_epoch,
@@ -192,6 +223,8 @@ impl Shard {
                 isr: partition.isr.to_vec(),
             };
             self.step(now, id, Input::Lead(lead));
+        } else {
+            self.step(now, id, Input::StepDown);
         }
     }
 
@@ -204,6 +237,7 @@ impl Shard {
     /// Closes every log in good order and gives the last rows for the checkpoint files.
     pub fn close(&mut self) -> Vec<CheckpointRow> {
         let mut rows = Vec::with_capacity(self.hosted.len());
+        tracing::info!(core = self.core.0, partitions = self.hosted.len(), "closing the logs");
         for (id, hosted) in std::mem::take(&mut self.hosted) {
             if self.offline.contains(&id) {
                 continue;
@@ -236,7 +270,12 @@ impl Shard {
             }
             Err(error) => {
                 tracing::error!(topic = %topic, partition = id.index, %error, "the log cannot be opened");
-                self.reports.push_back(failed(directory, &error));
+                if error.is_full() {
+                    // What is there keeps working; this one is tried again when there may be room.
+                    self.unopened.insert(id, directory);
+                } else {
+                    self.reports.push_back(failed(directory, &error));
+                }
                 false
             }
         }

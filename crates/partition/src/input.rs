@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use ottla_log::Flushed;
 use ottla_protocol::batch::Validated;
+use ottla_protocol::time::Deadline;
 use ottla_protocol::{LeaderEpoch, NodeId, Offset};
 
 use crate::settings::TopicSettings;
@@ -24,12 +25,14 @@ pub enum Input {
     Question(Ticket, Question),
     /// The metadata says that this node leads.
     Lead(Lead),
+    /// The metadata says that this node no longer leads.
+    StepDown,
     /// The topic's configuration has changed.
     Configure(Arc<TopicSettings>),
     /// Time to look after retention.
     Retain,
-    /// Time to look whether something has been in memory only for too long (`flush.ms`).
-    Flush,
+    /// Time to look whether something has been in memory only for too long (`flush.ms`), and who waits no more.
+    Look,
     /// A flush that was put out has ended.
     Flushed(Flushed),
 }
@@ -47,6 +50,8 @@ pub enum Question {
         beyond: Offset,
         /// Which end counts.
         isolation: Isolation,
+        /// When the asker goes on without a reply.
+        until: Deadline,
     },
     /// Which offset belongs to this time or mark?
     ListOffset {

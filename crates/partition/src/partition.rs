@@ -73,8 +73,20 @@ impl Partition {
     /// Takes one input to its end.
     pub fn step(&mut self, now: Now, input: Input, out: &mut Vec<Output>) {
         let outcome = match input {
-            Input::Question(ticket, question) => self.ask(now, ticket, question, out),
+            Input::Question(ticket, question) => {
+                let outcome = self.ask(now, ticket, question, out);
+                if outcome.is_err() {
+                    // Nobody is parked before the disk has done its part.
+                    out.push(Output::Reply(ticket, Reply::Refused(Refusal::KafkaStorageError)));
+                }
+                outcome
+            }
             Input::Lead(lead) => self.lead(lead, out),
+            Input::StepDown => {
+                self.leader = None;
+                self.refuse_waiting(Refusal::NotLeaderOrFollower, out);
+                Ok(())
+            }
             Input::Configure(settings) => {
                 self.log.set_config(settings.log);
                 self.settings = settings;
@@ -82,8 +94,11 @@ impl Partition {
             }
             Input::Retain if self.offline => Ok(()),
             Input::Retain => self.retain(now),
-            Input::Flush if self.offline || !self.flushing.is_late(now, self.settings.flush_ms) => Ok(()),
-            Input::Flush => self.flush(out),
+            Input::Look => {
+                self.waiting.forget_late(now);
+                let due = !self.offline && self.flushing.is_late(now, self.settings.flush_ms);
+                if due { self.flush(out) } else { Ok(()) }
+            }
             Input::Flushed(_) if self.offline => Ok(()),
             Input::Flushed(flushed) => self.flushed(flushed, out),
         };
@@ -103,10 +118,14 @@ impl Partition {
     /// Refuses everybody who waits, and gives the log away: the partition is no longer here.
     #[must_use]
     pub fn abandon(mut self, out: &mut Vec<Output>) -> Log {
-        for ticket in self.waiting.take_all() {
-            out.push(Output::Reply(ticket, Reply::Refused(Refusal::NotLeaderOrFollower)));
-        }
+        self.refuse_waiting(Refusal::NotLeaderOrFollower, out);
         self.log
+    }
+
+    fn refuse_waiting(&mut self, refusal: Refusal, out: &mut Vec<Output>) {
+        for ticket in self.waiting.take_all() {
+            out.push(Output::Reply(ticket, Reply::Refused(refusal)));
+        }
     }
 
     fn ask(
@@ -126,9 +145,9 @@ impl Partition {
         }
         let reply = match question {
             Question::Append(append) => return self.append(now, ticket, append, out),
-            Question::AwaitGrowth { beyond, isolation } => {
+            Question::AwaitGrowth { beyond, isolation, until } => {
                 if self.readable_end(isolation) <= beyond {
-                    self.waiting.park_reader(ticket, beyond, isolation);
+                    self.waiting.park_reader(ticket, beyond, isolation, until);
                     return Ok(());
                 }
                 Ok(Reply::Grown)
@@ -187,15 +206,15 @@ impl Partition {
 
     /// Lets go of what is too old or too much, and of producers that have been silent for too long.
     fn retain(&mut self, now: Now) -> Result<(), DiskError> {
+        let expiration_ms = self.settings.log.producer_expiration_ms;
+        self.log.producers_mut().expire(now.wall_ms, expiration_ms);
         self.log.retain(now, self.high_watermark)?.erase()
     }
 
     /// The directory has failed, under this log or another: everybody is refused from now on.
     pub fn go_offline(&mut self, out: &mut Vec<Output>) {
         self.offline = true;
-        for ticket in self.waiting.take_all() {
-            out.push(Output::Reply(ticket, Reply::Refused(Refusal::KafkaStorageError)));
-        }
+        self.refuse_waiting(Refusal::KafkaStorageError, out);
     }
 
     fn fail(&mut self, error: DiskError, out: &mut Vec<Output>) {

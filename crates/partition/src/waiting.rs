@@ -1,8 +1,9 @@
 //! Tickets that wait for an offset: produce requests for the high watermark, fetches for growth.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
-use ottla_protocol::Offset;
+use ottla_protocol::time::Deadline;
+use ottla_protocol::{Now, Offset};
 
 use crate::input::{Isolation, Ticket};
 use crate::output::Appended;
@@ -12,8 +13,8 @@ use crate::output::Appended;
 pub struct Waiting {
     /// Appends, by rising offset, until the high watermark reaches `until`.
     appends: VecDeque<(Offset, Ticket, Appended)>,
-    /// Readers; at most one for each asker, so their number is bounded by that of the sessions.
-    readers: Vec<Reader>,
+    /// Readers by asker, at most one for each. Those of sessions that are gone are forgotten after their deadline.
+    readers: BTreeMap<u64, Reader>,
 }
 
 #[derive(Debug)]
@@ -21,19 +22,25 @@ struct Reader {
     ticket: Ticket,
     beyond: Offset,
     isolation: Isolation,
+    until: Deadline,
 }
 
 impl Waiting {
     /// Parks an append until the high watermark has come to `until`.
     pub fn park_append(&mut self, until: Offset, ticket: Ticket, appended: Appended) {
-        debug_assert!(self.appends.back().is_none_or(|(last, ..)| *last <= until));
-        self.appends.push_back((until, ticket, appended));
+        // A batch that is sent again waits for what it waited for the first time, which may come before others.
+        let place = self.appends.partition_point(|(other, ..)| *other <= until);
+        self.appends.insert(place, (until, ticket, appended));
     }
 
     /// Parks a reader; an older wait of the same asker ends silently.
-    pub fn park_reader(&mut self, ticket: Ticket, beyond: Offset, isolation: Isolation) {
-        self.readers.retain(|reader| reader.ticket.asker != ticket.asker);
-        self.readers.push(Reader { ticket, beyond, isolation });
+    pub fn park_reader(&mut self, ticket: Ticket, beyond: Offset, isolation: Isolation, until: Deadline) {
+        self.readers.insert(ticket.asker, Reader { ticket, beyond, isolation, until });
+    }
+
+    /// Forgets readers whose time is up: their sessions have gone on, or are gone.
+    pub fn forget_late(&mut self, now: Now) {
+        self.readers.retain(|_, reader| !now.reached(reader.until));
     }
 
     /// Takes an append that the high watermark has reached.
@@ -54,14 +61,15 @@ impl Waiting {
             Isolation::ReadCommitted => last_stable,
         };
         self.readers
-            .extract_if(.., |reader| end(reader.isolation) > reader.beyond)
-            .map(|reader| reader.ticket)
+            .extract_if(.., |_, reader| end(reader.isolation) > reader.beyond)
+            .map(|(_, reader)| reader.ticket)
             .collect()
     }
 
     /// Takes everybody: leadership has moved.
     pub fn take_all(&mut self) -> Vec<Ticket> {
         let appends = self.appends.drain(..).map(|(_, ticket, _)| ticket);
-        appends.chain(self.readers.drain(..).map(|reader| reader.ticket)).collect()
+        let readers = std::mem::take(&mut self.readers);
+        appends.chain(readers.into_values().map(|reader| reader.ticket)).collect()
     }
 }

@@ -18,7 +18,12 @@ pub fn answer(request: CreateTopicsRequest, context: &mut Context<'_>) -> Answer
     let refuse = move |refusal: ottla_protocol::Refusal| CreateTopicsResponse {
         topics: names
             .into_iter()
-            .map(|name| CreatableTopicResult { name, error_code: refusal.code(), ..Default::default() })
+            .map(|name| CreatableTopicResult {
+                name,
+                error_code: refusal.code(),
+                error_message: None,
+                ..Default::default()
+            })
             .collect(),
         ..Default::default()
     };

@@ -100,7 +100,10 @@ fn read(fetch: Fetch, context: &mut Context<'_>) -> Answer<FetchResponse> {
 fn wait(fetch: Fetch, outcomes: &[Outcome]) -> Answer<FetchResponse> {
     let questions = fetch.targets.iter().flatten().zip(outcomes).filter_map(|(&id, outcome)| {
         let beyond = outcome.as_ref().ok()?.readable_end;
-        Some(Question::Partition(id, Ask::AwaitGrowth { beyond, isolation: fetch.isolation, until: fetch.deadline }))
+        Some(Question::Partition(
+            id,
+            Ask::AwaitGrowth { beyond, isolation: fetch.isolation, until: fetch.deadline },
+        ))
     });
     let questions: Vec<Question> = questions.collect();
     let deadline = Some(fetch.deadline);
@@ -126,7 +129,8 @@ impl Fetch {
         // Partitions that do not exist are no reason to hurry, or a client that has not heard yet that a topic is gone
         // would fetch in circles.
         let urgent = |outcome: &Outcome| outcome.as_ref().map_or(true, |read| read.diverging.is_some());
-        outcomes.iter().any(urgent) || outcomes.iter().flatten().map(Read::bytes).sum::<u64>() >= self.min_bytes
+        outcomes.iter().any(urgent)
+            || outcomes.iter().flatten().map(Read::bytes).sum::<u64>() >= self.min_bytes
     }
 }
 

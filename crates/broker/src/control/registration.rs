@@ -89,10 +89,8 @@ impl Registration {
 
     /// These directories are to get no new partitions: heartbeats say so once the broker has caught up (KIP-1066).
     pub fn cordon(&mut self, now: Now, cordoned: Vec<Uuid>) {
-        if self.cordoned.as_ref() != Some(&cordoned) {
-            if self.cordoned.replace(cordoned).is_some() {
-                self.hurry(now);
-            }
+        if self.cordoned.as_ref() != Some(&cordoned) && self.cordoned.replace(cordoned).is_some() {
+            self.hurry(now);
         }
     }
 
@@ -119,7 +117,6 @@ impl Registration {
             want_shut_down: self.stage == Stage::PendingControlledShutdown,
             offline_log_dirs: self.offline.clone(),
             cordoned_log_dirs: self.cordoned.clone().filter(|_| self.stage >= Stage::Recovery),
-            ..Default::default()
         }))
     }
 

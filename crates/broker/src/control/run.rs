@@ -10,6 +10,7 @@ use ottla_protocol::messages::{AllocateProducerIdsRequest, BrokerHeartbeatRespon
 use ottla_protocol::records::metadata::MetadataRecord;
 use ottla_protocol::time::Deadline;
 use ottla_protocol::{LeaderEpoch, Now, Offset, Refusal};
+use ottla_raft::AppendError;
 
 use crate::answer::Answered;
 use crate::control::checkpoints::Checkpoints;
@@ -27,6 +28,9 @@ use crate::node::Node;
 
 /// How often changed checkpoint files are written.
 const CHECKPOINT_MS: i64 = 5_000;
+
+/// How long the controller's own decisions rest after one that found no room.
+const AFTER_FULL_MS: i64 = 1_000;
 
 /// How many records of a divisible decision go into one batch.
 const DIVISIBLE_RECORDS: usize = 10_000;
@@ -50,6 +54,8 @@ pub struct Control {
     pub(super) places: Places,
     pub(super) publishing: Publishing,
     pub(super) next_checkpoint: Deadline,
+    /// Not before this: a decision of the controller's own has found no room.
+    pub(super) next_controller_tick: Deadline,
     /// Cores that have closed their partitions.
     pub(super) stopped: BTreeSet<CoreId>,
     pub(super) finished: bool,
@@ -64,11 +70,15 @@ impl Control {
         if self.finished {
             return None;
         }
-        let controller = self.leading.and_then(|_| self.controller.deadline());
-        [self.log.deadline(), self.registration.deadline(), controller, Some(self.next_checkpoint)]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            self.log.deadline(),
+            self.registration.deadline(),
+            self.controller_deadline(),
+            Some(self.next_checkpoint),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// Takes one input to its end.
@@ -153,12 +163,25 @@ impl Control {
             self.refuse(now, asker, Refusal::NotController, out);
             return;
         }
+        // A clone costs little: what is large in it is shared.
+        let before = Some(self.controller.clone());
         let decision = self.controller.decide(now, command);
-        self.carry_out(now, asker, decision, out);
+        self.carry_out(now, asker, (decision, before), out);
     }
 
-    fn carry_out(&mut self, now: Now, asker: Asker, decision: Decision, out: &mut Vec<Output>) {
-        let Some(epoch) = self.leading else { return };
+    /// Appends what was decided. A decision that does not fit into the log is taken back, to how the controller was
+    /// `before`, and refused.
+    fn carry_out(
+        &mut self,
+        now: Now,
+        asker: Asker,
+        (decision, before): (Decision, Option<Controller>),
+        out: &mut Vec<Output>,
+    ) {
+        let Some(epoch) = self.leading else {
+            self.refuse(now, asker, Refusal::NotController, out);
+            return;
+        };
         // What does not fit into one batch may be split where every record stands for itself.
         let chunk = match decision.atomicity {
             Atomicity::Atomic => usize::MAX,
@@ -172,6 +195,21 @@ impl Control {
                     // The log and the controller no longer agree; a new election brings them together again.
                     tracing::error!(%first, %expected, "the metadata log gave another offset than expected");
                     self.log.resign(now, epoch);
+                    self.refuse(now, asker, Refusal::NotController, out);
+                    return;
+                }
+                Err(error @ (AppendError::TooLarge { .. } | AppendError::Full))
+                    if expected == decision.first_offset && before.is_some() =>
+                {
+                    tracing::warn!(%error, "a decision of the controller is taken back");
+                    if let Some(before) = before {
+                        self.controller = before;
+                    }
+                    let is_full = error == AppendError::Full;
+                    let refusal =
+                        if is_full { Refusal::KafkaStorageError } else { Refusal::RecordListTooLarge };
+                    self.next_controller_tick = now.after_ms(AFTER_FULL_MS);
+                    self.refuse(now, asker, refusal, out);
                     return;
                 }
                 Err(error) => {
@@ -224,7 +262,7 @@ impl Control {
         let next = raft.log_end().offset;
         let bootstrap = std::mem::take(&mut self.bootstrap);
         let decision = self.controller.activate(now, next, bootstrap);
-        self.carry_out(now, Asker::Nobody, decision, out);
+        self.carry_out(now, Asker::Nobody, (decision, None), out);
     }
 
     fn deposed(&mut self, now: Now, out: &mut Vec<Output>) {
@@ -320,8 +358,13 @@ impl Control {
         any
     }
 
+    fn controller_deadline(&self) -> Option<Deadline> {
+        let due = self.leading.and_then(|_| self.controller.deadline())?;
+        Some(due.max(self.next_controller_tick))
+    }
+
     fn controller_tick(&mut self, now: Now, out: &mut Vec<Output>) -> bool {
-        let due = self.leading.and_then(|_| self.controller.deadline()).is_some_and(|due| now.reached(due));
+        let due = self.controller_deadline().is_some_and(|due| now.reached(due));
         if due {
             self.decide(now, Asker::Nobody, Decide::Tick, out);
         }

@@ -76,6 +76,7 @@ impl Control {
             places: Places::new(Arc::clone(&home.directories)),
             publishing: Publishing::default(),
             next_checkpoint: now.after_ms(0),
+            next_controller_tick: now.after_ms(0),
             stopped: BTreeSet::new(),
             finished: false,
             bootstrap,

@@ -160,6 +160,7 @@ fn success(
     let mut result = CreatableTopicResult {
         name: topic.name.clone(),
         topic_id: id,
+        error_message: None,
         configs: Some(Vec::new()),
         ..Default::default()
     };

@@ -1,7 +1,7 @@
 //! The API table: for each key its versions, where and when it may be called, and the function that answers.
 //!
-//! [`row`] matches over every key, so a key without a decision does not compile. What ApiVersions advertises, the
-//! dispatcher and `docs/compatibility.md` come from here.
+//! A key without a row is not served and not advertised. What ApiVersions advertises, the dispatcher and
+//! `docs/compatibility.md` come from here.
 
 mod alter_configs;
 mod alter_partition_reassignments;

@@ -139,7 +139,12 @@ fn report_stage(server: &Server, from: Stage, to: Stage) {
 /// and a shell that starts something in the background, say that it is to live on.
 struct Wishes {
     signals: Vec<(&'static str, Signal)>,
+    /// Listened to only so that it does not end the process: a file that may not grow is a disk error like others.
+    _file_size: Signal,
 }
+
+/// A write beyond the limit on the size of files (`ulimit -f`).
+const SIGXFSZ: i32 = 25;
 
 impl Wishes {
     fn listen() -> std::io::Result<Self> {
@@ -155,7 +160,7 @@ impl Wishes {
                 signals.push((name, signal(kind)?));
             }
         }
-        Ok(Self { signals })
+        Ok(Self { signals, _file_size: signal(SignalKind::from_raw(SIGXFSZ))? })
     }
 
     async fn next(&mut self) -> &'static str {

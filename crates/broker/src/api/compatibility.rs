@@ -15,7 +15,8 @@ pub fn page() -> String {
          table (`crates/broker/src/api/table.rs`) by `UPDATE=1 cargo test -p ottla-broker --test pages`; ApiVersions \
          advertises exactly these rows.\n\nProduce 0–2 and ListOffsets, CreateTopics, DeleteTopics, DescribeConfigs 0 and \
          OffsetForLeaderEpoch 0–1 are versions that Kafka 4.0 removed. Produce 0–2 answer UNSUPPORTED_VERSION, as Kafka \
-         does.\n\n| key | API | served | in the schema | listeners |\n|---:|---|---|---|---|\n",
+         does. There are no groups and no transactions yet: FindCoordinator answers COORDINATOR_NOT_AVAILABLE, and \
+         InitProducerId serves idempotent producers alone.\n\n| key | API | served | in the schema | listeners |\n|---:|---|---|---|---|\n",
         ApiKey::ALL.len()
     );
     for key in ApiKey::ALL {

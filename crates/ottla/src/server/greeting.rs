@@ -29,8 +29,10 @@ fn text(facts: &Facts) -> String {
     ];
     if let Some(first) = brokers.first() {
         rows.push(("connect", brokers.join(", ")));
-        rows.push(("try", format!("ottla kafka-topics --bootstrap-server {first} --create --topic hello")));
-        rows.push(("", format!("ottla kafka-topics --bootstrap-server {first} --describe")));
+        // As the node was called, so that the line can be typed as it stands.
+        let ottla = std::env::args().next().unwrap_or_else(|| "ottla".to_owned());
+        rows.push(("try", format!("{ottla} kafka-topics --bootstrap-server {first} --create --topic hello")));
+        rows.push(("", format!("{ottla} kafka-topics --bootstrap-server {first} --describe")));
     }
     rows.push(("stop", "Ctrl-C, or SIGTERM".to_owned()));
     let mut text = "\n  Ottla is ready.\n\n".to_owned();

@@ -4,8 +4,12 @@
 mod crash;
 #[path = "node/directories.rs"]
 mod directories;
+#[path = "node/fetching.rs"]
+mod fetching;
 #[path = "node/life.rs"]
 mod life;
+#[path = "node/offsets.rs"]
+mod offsets;
 #[path = "node/producing.rs"]
 mod producing;
 #[path = "node/requests.rs"]

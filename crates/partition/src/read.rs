@@ -77,12 +77,12 @@ impl Partition {
             |offset: Offset, epoch: Option<LeaderEpoch>| ListedOffset { offset, timestamp_ms: -1, epoch };
         let end = self.readable_end(isolation);
         Ok(match spec {
-            OffsetSpec::Earliest | OffsetSpec::EarliestLocal | OffsetSpec::EarliestPendingUpload => {
+            OffsetSpec::Earliest | OffsetSpec::EarliestLocal => {
                 let start = self.log.start_offset();
                 Some(mark(start, self.log.epochs().epoch_at(start)))
             }
             OffsetSpec::Latest => Some(mark(end, self.leader.as_ref().map(|leader| leader.epoch))),
-            OffsetSpec::LatestTiered => Some(mark(Offset(-1), None)),
+            OffsetSpec::LatestTiered | OffsetSpec::EarliestPendingUpload => Some(mark(Offset(-1), None)),
             OffsetSpec::MaxTimestamp => {
                 let found = self.log.max_timestamp_offset()?;
                 self.found(found, end)

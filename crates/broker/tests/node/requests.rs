@@ -5,10 +5,12 @@ use ottla_protocol::batch::{BatchBuilder, BatchFields, Batches, RecordParts, Rec
 use ottla_protocol::codec::Records;
 use ottla_protocol::compression::{Codecs, Limit};
 use ottla_protocol::messages::create_topics::{CreatableTopic, CreatableTopicConfig};
+use ottla_protocol::messages::delete_topics::DeleteTopicState;
 use ottla_protocol::messages::fetch::{FetchPartition, FetchTopic};
 use ottla_protocol::messages::produce::{PartitionProduceData, TopicProduceData};
 use ottla_protocol::messages::{
-    CreateTopicsRequest, FetchRequest, FetchResponse, MetadataRequest, ProduceRequest, ProduceResponse,
+    CreateTopicsRequest, DeleteTopicsRequest, FetchRequest, FetchResponse, MetadataRequest, ProduceRequest,
+    ProduceResponse,
 };
 use ottla_protocol::{ProducerEpoch, ProducerId, Uuid};
 
@@ -157,5 +159,16 @@ impl World {
         let response = self.call(&MetadataRequest { topics: None, ..Default::default() }, 12);
         let mut topics = response.topics.iter();
         topics.find(|row| row.name.as_deref() == Some(topic)).expect("the topic is there").topic_id
+    }
+}
+
+/// A request to delete topics by their names.
+pub fn delete(topics: &[&str]) -> DeleteTopicsRequest {
+    let state = |name: &&str| DeleteTopicState { name: Some((*name).into()), ..Default::default() };
+    DeleteTopicsRequest {
+        topics: topics.iter().map(state).collect(),
+        topic_names: topics.iter().map(|name| (*name).into()).collect(),
+        timeout_ms: 1000,
+        ..Default::default()
     }
 }

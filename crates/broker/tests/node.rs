@@ -16,3 +16,5 @@ mod producing;
 mod requests;
 #[path = "node/support.rs"]
 mod support;
+#[path = "node/topics.rs"]
+mod topics;

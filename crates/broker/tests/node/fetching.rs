@@ -169,7 +169,7 @@ fn a_topic_that_goes_wakes_who_waits_for_it() {
     world.send(&FetchRequest { max_wait_ms: 60_000, ..fetch("t", 0, 0) }, 12);
     let (session, core) = (ottla_broker::core::SessionId(2), ottla_broker::core::CoreId(1));
     world.connect(session, core, 0);
-    world.send_from(session, core, &delete(&["t"]), 6);
+    world.send_from(session, core, &delete(&["t"], 6), 6);
     let response = world.receive::<FetchRequest>(12).expect("an answer without a minute's wait");
     assert_ne!(rows(&response)[0].1.error_code, 0);
 }

@@ -163,12 +163,12 @@ impl World {
 }
 
 /// A request to delete topics by their names.
-pub fn delete(topics: &[&str]) -> DeleteTopicsRequest {
+pub fn delete(topics: &[&str], version: i16) -> DeleteTopicsRequest {
     let state = |name: &&str| DeleteTopicState { name: Some((*name).into()), ..Default::default() };
+    let (states, names) = if version >= 6 { (topics, &[][..]) } else { (&[][..], topics) };
     DeleteTopicsRequest {
-        topics: topics.iter().map(state).collect(),
-        topic_names: topics.iter().map(|name| (*name).into()).collect(),
+        topics: states.iter().map(state).collect(),
+        topic_names: names.iter().map(|name| (*name).into()).collect(),
         timeout_ms: 1000,
-        ..Default::default()
     }
 }

@@ -77,7 +77,7 @@ pub fn all(quick: bool) -> Vec<Cell> {
     add("tail 1024 B, 1 partitions".to_owned(), Work::Tail, 1024, 1_000_000, 1);
     for acks in ["1", "all"] {
         let name = format!("latency of 1024 B at 20,000/s, 16 partitions, acks {acks}");
-        add(name, Work::Latency { rate: 20_000, acks }, 1024, 600_000, 16);
+        add(name, Work::Latency { rate: 20_000, acks }, 1024, 400_000, 16);
     }
     cells
 }

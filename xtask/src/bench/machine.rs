@@ -3,8 +3,10 @@
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::PathBuf;
+use std::thread::sleep;
+use std::time::Duration;
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 
 use crate::node::{self, Node};
 
@@ -29,17 +31,20 @@ impl Ballast {
         let mut file = File::create(ballast.path())?;
         let block = vec![0x5A; 16 << 20];
         let mut written = 0_u64;
-        while free_mib() > FULL_BELOW_MIB {
+        // More than the whole memory cannot help; it would only fill the disk.
+        let most = memory_mib();
+        while free_mib() > FULL_BELOW_MIB && written < most {
             file.write_all(&block)?;
             written += 16;
-            ensure!(written < 200_000, "the page cache does not fill");
         }
-        println!("page cache full after {written} MiB");
+        println!("page cache filled with {written} MiB, {} MiB are free", free_mib());
         Ok(ballast)
     }
 
     /// Reads the file back in where the end of a node has freed memory.
     pub fn refill(&self) -> anyhow::Result<()> {
+        // The system frees the pages of deleted files a little later.
+        sleep(Duration::from_secs(3));
         let mut file = File::open(self.path())?;
         let mut block = vec![0; 16 << 20];
         while free_mib() > FULL_BELOW_MIB && file.read(&mut block)? > 0 {}
@@ -80,6 +85,11 @@ pub fn resident_mib(node: &Node) -> anyhow::Result<f64> {
 pub fn free_mib() -> u64 {
     let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
     kib(&text, "MemFree:").map_or(0, |kib| kib as u64 / 1024)
+}
+
+fn memory_mib() -> u64 {
+    let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    kib(&text, "MemTotal:").map_or(0, |kib| kib as u64 / 1024)
 }
 
 /// The machine in one line.

@@ -133,6 +133,25 @@ impl<T> Answer<T> {
     }
 }
 
+impl<T: 'static> Answer<T> {
+    /// Changes the response, now or when there is one.
+    pub fn map(self, change: impl FnOnce(T) -> T + 'static) -> Self {
+        match self {
+            Self::Reply(response) => {
+                Self::Reply(Response { body: change(response.body), slices: response.slices })
+            }
+            Self::Ask(ask) => {
+                let then = ask.then;
+                let then =
+                    Box::new(move |context: &mut Context<'_>, replies| then(context, replies).map(change));
+                Self::Ask(Ask { questions: ask.questions, until: ask.until, deadline: ask.deadline, then })
+            }
+            Self::Silent => Self::Silent,
+            Self::Close(why) => Self::Close(why),
+        }
+    }
+}
+
 impl<T: Message + 'static> Answer<T> {
     /// Forgets the type of the message.
     pub fn erase(self) -> Answer<Box<dyn Encodable>> {

@@ -1,5 +1,9 @@
 //! A whole node on a memory disk, stepped by hand: frames in, frames out.
 
+#[path = "node/cluster.rs"]
+mod cluster;
+#[path = "node/configs.rs"]
+mod configs;
 #[path = "node/crash.rs"]
 mod crash;
 #[path = "node/directories.rs"]

@@ -93,7 +93,8 @@ impl World {
             // Another one at each start, as in life.
             incarnation: Uuid::from_random(random.bytes16()),
             cores: CORES,
-            ports: config.listeners.iter().map(|listener| listener.port).collect(),
+            // 0 stands for one that the system would choose.
+            ports: config.listeners.iter().map(|at| if at.port == 0 { 9093 } else { at.port }).collect(),
             host: "localhost".into(),
         };
         let node = Arc::new(Node::new(&config, birth));

@@ -9,7 +9,7 @@ use ottla_protocol::messages::describe_topic_partitions::{
 };
 use ottla_protocol::messages::metadata::{MetadataRequestTopic, MetadataResponseTopic};
 use ottla_protocol::messages::{
-    CreatePartitionsRequest, CreateTopicsRequest, DeleteTopicsRequest, DescribeTopicPartitionsRequest,
+    CreatePartitionsRequest, CreateTopicsRequest, DescribeTopicPartitionsRequest,
     DescribeTopicPartitionsResponse, FetchRequest, MetadataRequest, MetadataResponse,
 };
 use ottla_protocol::{Refusal, Uuid};
@@ -325,7 +325,9 @@ fn pages(
 }
 
 /// Topic, error and partitions of each row, and the cursor.
-fn page(response: &DescribeTopicPartitionsResponse) -> (Vec<(&str, i16, Vec<i32>)>, Option<(&str, i32)>) {
+type Page<'a> = (Vec<(&'a str, i16, Vec<i32>)>, Option<(&'a str, i32)>);
+
+fn page(response: &DescribeTopicPartitionsResponse) -> Page<'_> {
     let row = |topic: &DescribeTopicPartitionsResponseTopic| {
         topic.partitions.iter().map(|partition| partition.partition_index).collect::<Vec<i32>>()
     };

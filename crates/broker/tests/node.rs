@@ -22,3 +22,5 @@ mod requests;
 mod support;
 #[path = "node/topics.rs"]
 mod topics;
+#[path = "node/traps.rs"]
+mod traps;

@@ -266,6 +266,12 @@ impl World {
 
     /// A session of a core sends a request.
     pub fn send_from<R: Request>(&mut self, session: SessionId, core: CoreId, request: &R, version: i16) {
+        self.post(session, core, request, version);
+        self.settle();
+    }
+
+    /// A session of a core sends a request that nobody takes in yet.
+    pub fn post<R: Request>(&mut self, session: SessionId, core: CoreId, request: &R, version: i16) {
         self.correlation += 1;
         let mut writer = Writer::new();
         let header = RequestHeader {
@@ -276,7 +282,7 @@ impl World {
         };
         header.encode(&mut writer, R::KEY.request_header_version(version)).unwrap();
         request.encode(&mut writer, version).unwrap();
-        self.send_frame(session, core, writer.into_bytes().freeze());
+        self.tell(core, Input::Frame { session, frame: writer.into_bytes().freeze() });
     }
 
     /// A session of a core sends these bytes as a frame.

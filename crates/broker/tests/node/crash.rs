@@ -40,9 +40,6 @@ const PROPERTIES: &[(&str, &str)] = &[
     ("metadata.max.retention.bytes", "3000"),
 ];
 
-const FLUSHED: &[(&str, &str)] =
-    &[PROPERTIES[0], PROPERTIES[1], PROPERTIES[2], PROPERTIES[3], ("log.flush.interval.messages", "1")];
-
 /// What becomes of records that were acknowledged and not flushed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Promise {
@@ -111,6 +108,7 @@ struct Doubtful<T> {
 /// A node's lives on one disk, and what its clients know.
 struct Run {
     promise: Promise,
+    two_directories: bool,
     memory: MemoryDisk,
     dice: Dice,
     world: Option<World>,
@@ -122,6 +120,8 @@ struct Run {
     ids_given: BTreeSet<i64>,
     values_made: u64,
     starts: u64,
+    /// Syncs and other operations that failed in earlier lives.
+    failures_before: u64,
     doing: &'static str,
     tally: BTreeMap<&'static str, u64>,
 }
@@ -134,6 +134,7 @@ impl Run {
     fn new(seed: u64, promise: Promise) -> Self {
         Self {
             promise,
+            two_directories: seed % 2 == 1,
             memory: MemoryDisk::new(),
             dice: Dice(seed),
             world: None,
@@ -144,6 +145,7 @@ impl Run {
             ids_given: BTreeSet::new(),
             values_made: 0,
             starts: seed * 1000,
+            failures_before: 0,
             doing: "starting",
             tally: BTreeMap::new(),
         }
@@ -153,39 +155,65 @@ impl Run {
         self.world.as_mut().expect("the node runs")
     }
 
+    /// Whether the machine has stopped, or its disk has failed: from then on a request may go wrong.
+    fn is_hurt(&self) -> bool {
+        self.memory.has_crashed() || self.failures() > self.failures_before
+    }
+
+    fn failures(&self) -> u64 {
+        let injected = self.memory.injected();
+        injected.failed_syncs + injected.failed_operations
+    }
+
     /// Whether the node runs now; else the machine has stopped on the way.
     fn start(&mut self) -> bool {
         self.doing = "starting";
         self.starts += 1;
-        let properties = if self.promise == Promise::Everything { FLUSHED } else { PROPERTIES };
+        let mut properties = PROPERTIES.to_vec();
+        if self.promise == Promise::Everything {
+            properties.push(("log.flush.interval.messages", "1"));
+        }
+        if self.two_directories {
+            properties.push(("log.dirs", "./data,./more"));
+        }
+        let properties = &properties[..];
         let order = self.dice.roll(u64::MAX) | 1;
         let start = Start { properties, disk: None, after_ms: self.elapsed_ms, seed: self.starts, order };
         match World::try_start(&self.memory, start) {
             Ok(world) => self.world = Some(world),
-            Err(why) => assert!(self.memory.has_crashed(), "the node does not start: {why}"),
+            Err(why) => assert!(self.is_hurt(), "the node does not start: {why}"),
         }
-        !self.memory.has_crashed()
+        !self.is_hurt()
     }
 
     /// One life, to its violent or good end, and the proof that the next one begins with the right memory.
     fn live(&mut self) {
         let range = [80, 200, 500][self.dice.roll(3) as usize];
         let at = 1 + self.dice.roll(range);
-        self.memory.crash_at(at);
+        match self.dice.roll(6) {
+            0 => self.memory.fail_sync(1 + at / 3),
+            1 => self.memory.die_at(at),
+            _ => self.memory.crash_at(at),
+        }
         if self.start() {
             for _ in 0..OPS {
                 self.act();
-                if self.memory.has_crashed() {
+                if self.is_hurt() {
                     break;
                 }
             }
         }
-        if !self.memory.has_crashed() && self.dice.one_in(3) {
+        if !self.is_hurt() && self.dice.one_in(3) {
             self.doing = "stopping";
             self.world().stop();
         }
-        if self.memory.has_crashed() {
+        if self.is_hurt() {
             tally(self);
+        }
+        if let Some(world) = &mut self.world {
+            // A node without its disk ends itself, and there is nothing to blame it for.
+            let ended = world.fatal.take();
+            assert!(ended.is_none() || self.is_hurt(), "{ended:?}");
         }
         self.elapsed_ms +=
             self.world.as_ref().map_or(0, |world| world.now.wall_ms - START_MS - self.elapsed_ms);
@@ -197,7 +225,9 @@ impl Run {
             2 => Crash::Torn { seed },
             _ => Crash::Scattered { seed },
         };
-        println!("{crash:?} while {}", self.doing);
+        // What a failed sync should have saved is lost as with the power, if the process goes or not.
+        let crash = if self.failures() > self.failures_before { Crash::Power } else { crash };
+        self.failures_before = self.failures();
         self.memory.reboot(crash);
         let stays = crash == Crash::Process || self.promise == Promise::Everything;
         assert!(self.start(), "nothing stops the machine here");
@@ -254,7 +284,7 @@ impl Run {
         let response = self.world().try_call(&request, 7);
         let Some(row) = response.as_ref().and_then(|response| response.topics.first()) else { return };
         if row.error_code != 0 {
-            assert!(self.memory.has_crashed(), "{response:?}");
+            assert!(self.is_hurt(), "{response:?}");
             return;
         }
         self.perhaps_created = None;
@@ -280,7 +310,7 @@ impl Run {
         if response.responses[0].error_code == 0 {
             self.topics.remove(name);
         } else {
-            assert!(self.memory.has_crashed(), "{response:?}");
+            assert!(self.is_hurt(), "{response:?}");
         }
     }
 
@@ -301,7 +331,7 @@ impl Run {
         if response.responses[0].error_code == 0 {
             self.topics.get_mut(name).unwrap().config = Doubtful { is: Some(value), perhaps: None };
         } else {
-            assert!(self.memory.has_crashed(), "{response:?}");
+            assert!(self.is_hurt(), "{response:?}");
         }
     }
 
@@ -326,7 +356,7 @@ impl Run {
             assert_eq!(row.low_watermark, offset);
             self.topics.get_mut(name).unwrap().partitions[index].start = offset;
         } else {
-            assert!(self.memory.has_crashed(), "{response:?}");
+            assert!(self.is_hurt(), "{response:?}");
         }
     }
 
@@ -335,7 +365,7 @@ impl Run {
         let request = InitProducerIdRequest { transactional_id: None, ..Default::default() };
         let Some(response) = self.world().try_call(&request, 4) else { return };
         if response.error_code != 0 {
-            assert!(self.memory.has_crashed(), "{response:?}");
+            assert!(self.is_hurt(), "{response:?}");
             return;
         }
         assert!(self.ids_given.insert(response.producer_id), "{} given twice", response.producer_id);
@@ -399,7 +429,7 @@ impl Run {
                     partition.acknowledge(batch, base_offset(&response));
                 }
                 response => {
-                    assert!(self.memory.has_crashed(), "{response:?}");
+                    assert!(self.is_hurt(), "{response:?}");
                     perhaps.push(batch);
                 }
             }
@@ -417,7 +447,7 @@ impl Run {
         };
         let request = produce_batch(name, index as i32, sent.bytes);
         let Some(response) = self.world().try_call(&request, 9) else { return };
-        if !self.memory.has_crashed() {
+        if !self.is_hurt() {
             assert_eq!(base_offset(&response), offset, "the same answer as the first time");
         }
     }
@@ -595,7 +625,7 @@ fn runs(promise: Promise) {
     let seeds = std::env::var_os("CRASH_SEEDS").and_then(|seeds| seeds.to_str()?.parse().ok());
     let seeds = seeds.unwrap_or(60);
     let mut total: BTreeMap<&str, u64> = BTreeMap::new();
-    let mut lost = 0;
+    let (mut lost, mut failures) = (0, 0);
     for seed in 0..seeds {
         let mut run = Run::new(seed, promise);
         // So that a failure says which seed it is.
@@ -604,11 +634,13 @@ fn runs(promise: Promise) {
             run.live();
         }
         lost += run.memory.injected().lost_changes;
+        failures += run.failures();
         for (doing, count) in run.tally {
             *total.entry(doing).or_default() += count;
         }
     }
     println!("{total:?}, {lost} changes lost");
+    assert!(failures > 10, "only {failures} failures of the disk");
     for doing in ["starting", "creating topics", "producing"] {
         assert!(total.contains_key(doing), "no crash while {doing}: {total:?}");
     }

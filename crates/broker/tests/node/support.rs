@@ -134,8 +134,8 @@ impl World {
             if self.stages.last() == Some(&control::Stage::Running) {
                 return Ok(());
             }
-            if let Some(why) = &self.fatal {
-                return Err(why.clone());
+            if let Some(why) = self.fatal.take() {
+                return Err(why);
             }
             self.pass(10);
         }
@@ -329,7 +329,7 @@ impl World {
         self.to_control.push_back(control::Input::Stop);
         for _ in 0..100 {
             self.settle();
-            if self.finished || self.memory.has_crashed() {
+            if self.finished || self.fatal.is_some() || self.memory.has_crashed() {
                 return;
             }
             self.pass(50);

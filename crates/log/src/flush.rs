@@ -146,9 +146,6 @@ impl Log {
     /// [`DiskError`]; then the log counts as not closed.
     pub fn close(mut self) -> Result<Offset, DiskError> {
         self.durable.check()?;
-        if self.is_untouched() {
-            return Ok(self.end);
-        }
         let active = self.segments.last_mut().expect("there is always an active segment");
         active.finish(&self.place)?;
         active.keep_indexes();
@@ -161,17 +158,6 @@ impl Log {
         pending.folders.own = true;
         self.finish_flush(pending.run())?;
         Ok(self.end)
-    }
-
-    /// Whether all is as the last clean stop left it. An epoch that has begun since and in which nothing was written
-    /// begins again with the next start.
-    fn is_untouched(&self) -> bool {
-        let durable = &self.durable;
-        self.untouched == Some(self.shape())
-            && durable.recovery_point == self.end
-            && !durable.folder_unsynced
-            && !durable.name_unsynced
-            && !self.segments.iter().any(|segment| segment.is_unsynced(Role::Sealed))
     }
 
     /// `last` is what the last segment counts as.

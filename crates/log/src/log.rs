@@ -36,24 +36,6 @@ pub struct Log {
     pub(crate) snapshots: Snapshots,
     pub(crate) durable: Durable,
     pub(crate) recovered: Recovered,
-    /// What the log was when it was opened after a clean stop.
-    pub(crate) untouched: Option<Shape>,
-}
-
-/// What any change to a log changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Shape {
-    start: Offset,
-    end: Offset,
-    segments: usize,
-    generation: u64,
-}
-
-impl Log {
-    pub(crate) fn shape(&self) -> Shape {
-        let (segments, generation) = (self.segments.len(), self.durable.generation);
-        Shape { start: self.start, end: self.end, segments, generation }
-    }
 }
 
 /// How far the log is on the disk for good.

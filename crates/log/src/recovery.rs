@@ -138,7 +138,7 @@ impl Opening {
         };
         let mut durable = Durable::new(recovery_point, self.hint.stop);
         durable.folder_unsynced |= self.recovered != Recovered::default();
-        let mut log = Log {
+        Ok(Log {
             durable,
             place: self.place,
             config: self.config,
@@ -149,12 +149,7 @@ impl Opening {
             producers,
             snapshots: self.snapshots,
             recovered: self.recovered,
-            untouched: None,
-        };
-        if self.hint.stop == Stop::Clean {
-            log.untouched = Some(log.shape());
-        }
-        Ok(log)
+        })
     }
 
     /// Takes all segments as they are. The end offset is the answer.

@@ -208,7 +208,10 @@ impl Control {
                     let is_full = error == AppendError::Full;
                     let refusal =
                         if is_full { Refusal::KafkaStorageError } else { Refusal::RecordListTooLarge };
-                    self.next_controller_tick = now.after_ms(AFTER_FULL_MS);
+                    if asker == Asker::Nobody {
+                        // What a client asks for must not hold up the fencing of brokers.
+                        self.next_controller_tick = now.after_ms(AFTER_FULL_MS);
+                    }
                     self.refuse(now, asker, refusal, out);
                     return;
                 }

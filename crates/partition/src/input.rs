@@ -5,18 +5,9 @@ use std::sync::Arc;
 use ottla_log::Flushed;
 use ottla_protocol::batch::Validated;
 use ottla_protocol::time::Deadline;
-use ottla_protocol::{LeaderEpoch, NodeId, Offset};
+use ottla_protocol::{LeaderEpoch, NodeId, Offset, Ticket};
 
 use crate::settings::TopicSettings;
-
-/// Where a reply goes: opaque to the partition, meaningful to whoever asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Ticket {
-    /// Who asked.
-    pub asker: u64,
-    /// Which of the asker's questions.
-    pub question: u64,
-}
 
 /// One input of [`crate::Partition::step`].
 #[derive(Debug)]

@@ -3,9 +3,9 @@
 use ottla_log::DiskError;
 use ottla_log::producers::{Origin, Verdict};
 use ottla_protocol::batch::TimestampType;
-use ottla_protocol::{LeaderEpoch, NodeId, Now, Offset, Refusal};
+use ottla_protocol::{LeaderEpoch, NodeId, Now, Offset, Refusal, Ticket};
 
-use crate::input::{Acks, Append, Lead, Ticket};
+use crate::input::{Acks, Append, Lead};
 use crate::output::{Appended, Output, Reply};
 use crate::partition::Partition;
 

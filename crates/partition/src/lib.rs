@@ -12,7 +12,8 @@ mod read;
 mod settings;
 mod waiting;
 
-pub use input::{Acks, Append, Input, Isolation, Lead, OffsetSpec, Question, ReadRequest, Ticket};
+pub use input::{Acks, Append, Input, Isolation, Lead, OffsetSpec, Question, ReadRequest};
 pub use output::{AbortedTransaction, Appended, EpochEnd, ListedOffset, Output, Read, Reply};
+pub use ottla_protocol::Ticket;
 pub use partition::Partition;
 pub use settings::TopicSettings;

@@ -2,9 +2,8 @@
 
 use ottla_log::{DiskError, PendingFlush, Slice};
 use ottla_protocol::batch::RecordError;
-use ottla_protocol::{LeaderEpoch, Offset, ProducerId, Refusal};
+use ottla_protocol::{LeaderEpoch, Offset, ProducerId, Refusal, Ticket};
 
-use crate::input::Ticket;
 
 /// One output of [`crate::Partition::step`].
 #[derive(Debug)]

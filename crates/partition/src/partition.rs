@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use ottla_log::{DiskError, Log};
-use ottla_protocol::{LeaderEpoch, Now, Offset, PartitionId, Refusal};
+use ottla_protocol::{LeaderEpoch, Now, Offset, PartitionId, Refusal, Ticket};
 
 use crate::flushing::Flushing;
-use crate::input::{Input, Isolation, Lead, Question, Ticket};
+use crate::input::{Input, Isolation, Lead, Question};
 use crate::leader::Leader;
 use crate::output::{Output, Reply};
 use crate::settings::TopicSettings;

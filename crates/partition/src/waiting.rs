@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use ottla_protocol::time::Deadline;
-use ottla_protocol::{Now, Offset};
+use ottla_protocol::{Now, Offset, Ticket};
 
-use crate::input::{Isolation, Ticket};
+use crate::input::Isolation;
 use crate::output::Appended;
 
 /// Who waits for what. Deadlines are kept by the askers, who ignore a reply that comes too late.

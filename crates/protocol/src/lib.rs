@@ -14,6 +14,7 @@ pub mod message;
 pub mod messages;
 pub mod records;
 pub mod refusal;
+pub mod ticket;
 pub mod time;
 pub mod uuid;
 
@@ -21,5 +22,6 @@ pub use api_key::ApiKey;
 pub use ids::{LeaderEpoch, NodeId, Offset, PartitionId, ProducerEpoch, ProducerId, TopicId};
 pub use message::{Message, Request};
 pub use refusal::Refusal;
+pub use ticket::Ticket;
 pub use time::Now;
 pub use uuid::Uuid;

@@ -53,8 +53,13 @@ pub trait Decider {
     fn loaded(&mut self, around: Around<'_>);
 
     /// The records of a decision could not be appended; its tickets are refused by the host. Soft state that
-    /// counted on them is put right here.
-    fn unwritten(&mut self, around: Around<'_>, records: Vec<Self::Record>, refusal: Refusal);
+    /// counted on them is put right here, and others who waited for them are answered.
+    fn unwritten(
+        &mut self,
+        around: Around<'_>,
+        records: Vec<Self::Record>,
+        refusal: Refusal,
+    ) -> Vec<(Ticket, Self::Reply)>;
 
     /// Leadership has moved: everybody who waits.
     fn take_tickets(&mut self) -> Vec<Ticket>;
@@ -69,7 +74,8 @@ pub trait Decider {
 /// What a decider has decided: written and answered as a whole, or not at all.
 #[derive(Debug)]
 pub struct Decision<Record, Reply, Effect> {
-    /// To be appended in one batch.
+    /// To be appended in one batch, no larger than the topic's `max.message.bytes`: more is said bit by bit, by
+    /// [`Decider::tick`].
     pub records: Vec<Record>,
     /// The batch is part of this producer's transaction.
     pub transaction: Option<Producer>,

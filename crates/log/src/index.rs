@@ -153,29 +153,43 @@ impl<const N: usize> EntryFile<N> {
         }
     }
 
-    /// How many entries, from the first on, fulfil `holds`, which must hold for a first part of them and no more.
-    pub fn partition_point(&self, place: &Place, holds: impl Fn(&[u8; N]) -> bool) -> Result<u32, DiskError> {
+    /// How many entries, from the first on, fulfil `holds`, which must hold for a first part of them and no more. The
+    /// search begins around entry `guess`: entries lie so evenly that one read mostly finds it.
+    pub fn cut(
+        &self,
+        place: &Place,
+        guess: u32,
+        holds: impl Fn(&[u8; N]) -> bool,
+    ) -> Result<Cut<N>, DiskError> {
         let entries = self.entries();
-        if entries.before == 0 || entries.tail.first().is_some_and(&holds) {
-            return Ok(entries.before + entries.tail.partition_point(&holds) as u32);
+        let in_tail = entries.tail.partition_point(&holds);
+        if let Some(before) = in_tail.checked_sub(1) {
+            return Ok(Cut { after: entries.before + in_tail as u32, before: Some(entries.tail[before]) });
+        }
+        if entries.before == 0 {
+            return Ok(Cut { after: 0, before: None });
         }
         let file = self.open(place)?;
-        // The answer lies in `low..=high`; entries before `low` hold, the one at `high` does not.
-        let (mut low, mut high) = (0, entries.before);
-        while high - low > PAGE {
-            let middle = low + (high - low) / 2;
-            let mut entry = [0; N];
-            self.read(place, &*file, &mut entry, u64::from(middle) * N as u64)?;
-            if holds(&entry) {
-                low = middle + 1;
-            } else {
-                high = middle;
-            }
-        }
+        // The answer lies in `low..=high`; `before` is the entry before `low`.
+        let (mut low, mut high, mut before) = (0, entries.before, None);
+        let mut guess = guess;
         let mut page = [[0; N]; PAGE as usize];
-        let page = &mut page[..(high - low) as usize];
-        self.read(place, &*file, page.as_flattened_mut(), u64::from(low) * N as u64)?;
-        Ok(low + page.partition_point(&holds) as u32)
+        loop {
+            let start = guess.saturating_sub(PAGE / 2).min(high.saturating_sub(PAGE)).max(low);
+            let end = start.saturating_add(PAGE).min(high);
+            let page = &mut page[..(end - start) as usize];
+            self.read(place, &*file, page.as_flattened_mut(), u64::from(start) * N as u64)?;
+            let inside = page.partition_point(&holds);
+            if inside == 0 && start > low {
+                high = start;
+            } else if inside == page.len() && end < high {
+                (low, before) = (end, page.last().copied());
+            } else {
+                let before = inside.checked_sub(1).map_or(before, |last| Some(page[last]));
+                return Ok(Cut { after: start + inside as u32, before });
+            }
+            guess = low + (high - low) / 2;
+        }
     }
 
     /// The `n`-th entry, which must exist.
@@ -277,6 +291,22 @@ impl<const N: usize> EntryFile<N> {
     }
 }
 
+/// Where the entries that fulfil a condition end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Cut<const N: usize> {
+    /// How many there are.
+    pub after: u32,
+    /// The last of them.
+    pub before: Option<[u8; N]>,
+}
+
+/// The entry at which `value` is to be expected, where entries lie evenly between `first` and `last`.
+pub(crate) fn expected_at(value: i64, (first, last): (i64, i64), count: u32) -> u32 {
+    let (reach, whole) =
+        (value.saturating_sub(first).max(0) as u128, last.saturating_sub(first).max(1) as u128);
+    u32::try_from(reach * u128::from(count) / whole).unwrap_or(u32::MAX).min(count)
+}
+
 /// Whether [`EntryFile::load`] had something to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Loaded {
@@ -347,8 +377,14 @@ mod tests {
                 prop_assert_eq!(file.count() as usize, model.len());
                 prop_assert_eq!(file.last().map(u32::from_be_bytes), model.last().copied());
                 for target in [0, 1, 2, 3, model.len() as u32, model.last().map_or(9, |l| *l), 1_000_000] {
-                    let found = file.partition_point(&place, |e| u32::from_be_bytes(*e) < target).unwrap();
-                    prop_assert_eq!(found as usize, model.partition_point(|&e| e < target));
+                    let after = model.partition_point(|&e| e < target);
+                    // Wherever the search begins it ends in the same place.
+                    for guess in [0, after as u32, model.len() as u32 / 3, u32::MAX] {
+                        let cut = file.cut(&place, guess, |e| u32::from_be_bytes(*e) < target).unwrap();
+                        prop_assert_eq!(cut.after as usize, after);
+                        let before = after.checked_sub(1).map(|at| model[at]);
+                        prop_assert_eq!(cut.before.map(u32::from_be_bytes), before);
+                    }
                 }
                 for (i, entry) in model.iter().enumerate().step_by(37) {
                     prop_assert_eq!(u32::from_be_bytes(file.get(&place, i as u32).unwrap()), *entry);

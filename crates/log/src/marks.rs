@@ -53,9 +53,52 @@ impl Marks {
     }
 }
 
+/// How many readers of one segment are remembered.
+const READERS: usize = 8;
+
+/// Where the last few readers of a segment stopped: most go on from there.
+#[derive(Debug, Default)]
+pub(crate) struct Stops(Vec<Mark>);
+
+impl Stops {
+    /// A reader has read up to here.
+    pub fn note(&mut self, mark: Mark) {
+        if self.0.contains(&mark) {
+            return;
+        }
+        if self.0.len() == READERS {
+            self.0.remove(0);
+        }
+        self.0.push(mark);
+    }
+
+    /// Where the batch begins that comes after what was read up to `offset`.
+    pub fn locate(&self, offset: Offset) -> Option<u32> {
+        self.0.iter().rev().find(|mark| mark.next == offset).map(|mark| mark.position)
+    }
+
+    /// Nobody has read anything: the file has been cut.
+    pub fn forget(&mut self) {
+        self.0 = Vec::new();
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_last_readers_are_remembered() {
+        let mut stops = Stops::default();
+        let mark = |n: u32| Mark { next: Offset(i64::from(n)), position: n * 10 };
+        (1..=10).for_each(|n| stops.note(mark(n)));
+        stops.note(mark(10));
+        assert_eq!(stops.locate(Offset(2)), None, "two more have come since");
+        assert_eq!(stops.locate(Offset(3)), Some(30));
+        assert_eq!(stops.locate(Offset(10)), Some(100));
+        stops.forget();
+        assert_eq!(stops.locate(Offset(10)), None);
+    }
 
     #[test]
     fn what_is_remembered_is_right() {

@@ -16,7 +16,7 @@ use crate::config::LogConfig;
 use crate::disk::{DiskError, DiskFile};
 use crate::frame::{Frame, Walk};
 use crate::index::{AbortedTransaction, Loaded, OffsetIndex, TimeIndex, TimestampAt};
-use crate::marks::{Mark, Marks};
+use crate::marks::{Mark, Marks, Stops};
 use crate::place::{self, LOG, OFFSET_INDEX, Place, TIME_INDEX, TRANSACTION_INDEX};
 use indexes::Indexes;
 
@@ -33,6 +33,7 @@ pub(crate) struct Segment {
     reserved: u32,
     pub(crate) indexes: Indexes,
     marks: Marks,
+    stops: Stops,
     age: Age,
     unsynced: Unsynced,
 }
@@ -118,6 +119,7 @@ impl Segment {
             reserved: 0,
             indexes: Indexes::empty(base, config),
             marks: Marks::at(Mark { next: base, position: 0 }),
+            stops: Stops::default(),
             age: Age { first_timestamp: None, created_ms: wall_ms, jitter_ms: config.jitter_ms(base.0) },
             unsynced: Unsynced { batches: true, indexes: false },
         };
@@ -143,6 +145,7 @@ impl Segment {
             reserved: size,
             indexes: Indexes::unread(place, base, config)?,
             marks: Marks::default(),
+            stops: Stops::default(),
             age: Age { first_timestamp: None, created_ms: wall_ms, jitter_ms: config.jitter_ms(base.0) },
             unsynced: Unsynced::default(),
         })
@@ -165,6 +168,7 @@ impl Segment {
             reserved: size,
             indexes,
             marks: Marks::default(),
+            stops: Stops::default(),
             age: Age { first_timestamp: None, created_ms: wall_ms, jitter_ms: config.jitter_ms(base.0) },
             unsynced: Unsynced { batches: true, indexes: true },
         })
@@ -266,29 +270,38 @@ impl Segment {
             return Ok(Reading::Held);
         }
         if limit - position <= max_bytes {
+            self.stops.note(Mark { next, position: limit });
             return Ok(Reading::Batches(Stretch { position, end: limit, next }));
         }
         let mark = self.floor(place, position, position + max_bytes)?;
         if mark.position == position {
             return Ok(Reading::TooLarge(position));
         }
+        self.stops.note(mark);
         Ok(Reading::Batches(Stretch { position, end: mark.position, next: mark.next }))
     }
 
     /// The batch that begins at `position`, as a stretch.
     pub fn batch_at(&mut self, place: &Place, position: u32) -> Result<Stretch, DiskError> {
-        if let Some(mark) = self.marks.after(position) {
-            return Ok(Stretch { position, end: mark.position, next: mark.next });
-        }
-        let file = self.file(place)?;
-        let batch = Walk::new(place, self.base, &*file, (position, self.size)).next()?;
-        let (_, frame) = batch.ok_or_else(|| self.corrupt(place, "no batch where one was found"))?;
-        Ok(Stretch { position, end: position + frame.size, next: frame.next_offset() })
+        let mark = match self.marks.after(position) {
+            Some(mark) => mark,
+            None => {
+                let file = self.file(place)?;
+                let batch = Walk::new(place, self.base, &*file, (position, self.size)).next()?;
+                let (_, frame) = batch.ok_or_else(|| self.corrupt(place, "no batch where one was found"))?;
+                Mark { next: frame.next_offset(), position: position + frame.size }
+            }
+        };
+        self.stops.note(mark);
+        Ok(Stretch { position, end: mark.position, next: mark.next })
     }
 
     /// Position of the first batch that reaches to `offset` or beyond.
     pub fn locate(&mut self, place: &Place, offset: Offset) -> Result<Option<u32>, DiskError> {
         if let Some(position) = self.marks.locate(offset) {
+            return Ok((position < self.size).then_some(position));
+        }
+        if let Some(position) = self.stops.locate(offset) {
             return Ok((position < self.size).then_some(position));
         }
         Ok(self.search(place, offset)?.map(|(position, _)| position))
@@ -500,6 +513,7 @@ impl Segment {
             self.unsynced.batches = true;
         }
         self.reserved = self.size;
+        self.stops.forget();
         self.indexes.since_entry = 0;
         self.indexes.latest = Some(self.find_latest(place, &*file)?);
         self.marks = Marks::at(Mark { next: end, position: self.size });
@@ -579,6 +593,7 @@ impl Segment {
     pub fn cut_file(&mut self, place: &Place) -> Result<(), DiskError> {
         self.file(place)?.truncate(u64::from(self.size))?;
         self.reserved = self.size;
+        self.stops.forget();
         self.unsynced.batches = true;
         Ok(())
     }

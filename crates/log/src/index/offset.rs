@@ -5,7 +5,7 @@
 
 use ottla_protocol::Offset;
 
-use super::{EntryFile, Loaded};
+use super::{Cut, EntryFile, Loaded, expected_at};
 use crate::disk::DiskError;
 use crate::place::{OFFSET_INDEX, Place};
 
@@ -79,19 +79,23 @@ impl OffsetIndex {
 
     /// The last entry at or before `offset`; the segment's beginning where there is none.
     pub fn floor(&self, place: &Place, offset: Offset) -> Result<PositionOf, DiskError> {
-        let after = self.file.partition_point(place, |entry| self.decode(*entry).offset <= offset)?;
-        self.before(place, after)
+        let last = self.last().map_or(self.base, |last| last.offset);
+        let guess = expected_at(offset.0, (self.base.0, last.0), self.count());
+        let cut = self.file.cut(place, guess, |entry| self.decode(*entry).offset <= offset)?;
+        Ok(self.before(cut))
     }
 
     /// The last entry whose batch begins at or before `position`.
     pub fn floor_of_position(&self, place: &Place, position: u32) -> Result<PositionOf, DiskError> {
-        let after = self.file.partition_point(place, |entry| self.decode(*entry).position <= position)?;
-        self.before(place, after)
+        let last = self.last().map_or(0, |last| last.position);
+        let guess = expected_at(i64::from(position), (0, i64::from(last)), self.count());
+        let cut = self.file.cut(place, guess, |entry| self.decode(*entry).position <= position)?;
+        Ok(self.before(cut))
     }
 
     /// Drops the entries at and after `offset`.
     pub fn truncate_to(&mut self, place: &Place, offset: Offset) -> Result<(), DiskError> {
-        let kept = self.file.partition_point(place, |entry| self.decode(*entry).offset < offset)?;
+        let kept = self.file.cut(place, self.count(), |entry| self.decode(*entry).offset < offset)?.after;
         self.file.truncate(place, kept)
     }
 
@@ -99,11 +103,8 @@ impl OffsetIndex {
         &mut self.file
     }
 
-    fn before(&self, place: &Place, after: u32) -> Result<PositionOf, DiskError> {
-        match after.checked_sub(1) {
-            Some(n) => Ok(self.decode(self.file.get(place, n)?)),
-            None => Ok(PositionOf { offset: self.base, position: 0 }),
-        }
+    fn before(&self, cut: Cut<ENTRY>) -> PositionOf {
+        cut.before.map_or(PositionOf { offset: self.base, position: 0 }, |entry| self.decode(entry))
     }
 
     fn decode(&self, entry: [u8; ENTRY]) -> PositionOf {

@@ -80,16 +80,16 @@ impl TimeIndex {
 
     /// The last entry whose timestamp is at or before `timestamp`; the segment's beginning where there is none.
     pub fn floor(&self, place: &Place, timestamp: i64) -> Result<TimestampAt, DiskError> {
-        let after = self.file.partition_point(place, |entry| self.decode(*entry).timestamp <= timestamp)?;
-        match after.checked_sub(1) {
-            Some(n) => Ok(self.decode(self.file.get(place, n)?)),
-            None => Ok(TimestampAt { timestamp: NO_TIMESTAMP, offset: self.base }),
-        }
+        // Nobody says how even time is.
+        let cut =
+            self.file.cut(place, self.count() / 2, |entry| self.decode(*entry).timestamp <= timestamp)?;
+        let none = TimestampAt { timestamp: NO_TIMESTAMP, offset: self.base };
+        Ok(cut.before.map_or(none, |entry| self.decode(entry)))
     }
 
     /// Drops the entries at and after `offset`.
     pub fn truncate_to(&mut self, place: &Place, offset: Offset) -> Result<(), DiskError> {
-        let kept = self.file.partition_point(place, |entry| self.decode(*entry).offset < offset)?;
+        let kept = self.file.cut(place, self.count(), |entry| self.decode(*entry).offset < offset)?.after;
         self.file.truncate(place, kept)
     }
 

@@ -5,6 +5,9 @@
 
 pub mod decider;
 pub mod group;
+pub mod hosted;
+pub mod place;
 pub mod transaction;
 
 pub use decider::{Around, Decider, Decision, Outcome, Producer, Written};
+pub use hosted::{Hosted, Journal, Released};

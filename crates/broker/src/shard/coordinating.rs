@@ -1,0 +1,247 @@
+//! The coordinators on a shard's partitions: made where this node comes to lead, loaded bit by bit, asked, kept abreast
+//! of their log, and given up.
+//!
+//! Invariant: between steps, a coordinator that serves has applied its log to the end, whoever has written it.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use ottla_coordinator::{Around, group};
+use ottla_metadata::Delta;
+use ottla_partition::{Output, Partition};
+use ottla_protocol::time::Deadline;
+use ottla_protocol::{LeaderEpoch, Now, PartitionId, Refusal, Ticket};
+
+use crate::coordinators::{Command, Coordinator, Effect, NOBODY, PartitionJournal, Reply};
+use crate::shard::Shard;
+
+/// How much of their logs coordinators read before the core does something else.
+const LOADED_AT_ONCE: u32 = 256 * 1024;
+
+/// See the module.
+#[derive(Default)]
+pub(super) struct Coordinators {
+    by_partition: BTreeMap<PartitionId, Coordinator>,
+    loading: BTreeSet<PartitionId>,
+    /// The deadline of every coordinator that has one.
+    alarms: BTreeSet<(Deadline, PartitionId)>,
+    replies: VecDeque<(Ticket, Reply)>,
+    effects: VecDeque<(PartitionId, Effect)>,
+}
+
+impl Coordinators {
+    pub(super) fn deadline(&self) -> Option<Deadline> {
+        self.alarms.first().map(|&(deadline, _)| deadline)
+    }
+
+    fn set_alarm(&mut self, id: PartitionId, from: Option<Deadline>, to: Option<Deadline>) {
+        if from != to {
+            if let Some(from) = from {
+                self.alarms.remove(&(from, id));
+            }
+            self.alarms.extend(to.map(|to| (to, id)));
+        }
+    }
+}
+
+impl Shard {
+    /// Asks the coordinator that stands on a partition; the reply comes through [`Shard::next_coordinated`].
+    pub fn ask_coordinator(&mut self, around: Around<'_>, ticket: Ticket, id: PartitionId, command: Command) {
+        let asked = self.with_coordinator(around.now, id, |coordinator, journal| {
+            coordinator.ask(around, journal, ticket, command);
+        });
+        if !asked && ticket != NOBODY {
+            self.coordinators.replies.push_back((ticket, Reply::Refused(Refusal::NotCoordinator)));
+        }
+    }
+
+    /// Takes a coordinator's reply that is due.
+    pub fn next_coordinated(&mut self) -> Option<(Ticket, Reply)> {
+        self.coordinators.replies.pop_front()
+    }
+
+    /// Takes something that a coordinator wants done, and on which partition it stands.
+    pub fn next_effect(&mut self) -> Option<(PartitionId, Effect)> {
+        self.coordinators.effects.pop_front()
+    }
+
+    /// Whether [`Shard::load_coordinators`] has something to do.
+    #[must_use]
+    pub fn is_loading(&self) -> bool {
+        !self.coordinators.loading.is_empty()
+    }
+
+    /// Reads on in the logs of coordinators that do not serve yet.
+    pub fn load_coordinators(&mut self, around: Around<'_>) {
+        let mut left = LOADED_AT_ONCE;
+        while let Some(&id) = self.coordinators.loading.first() {
+            if left == 0 {
+                return;
+            }
+            let mut read = Reading::End;
+            self.with_coordinator(around.now, id, |coordinator, journal| {
+                read = read_on(coordinator, journal.partition, left, journal.out);
+                if read == Reading::End {
+                    coordinator.loaded(around, journal);
+                }
+            });
+            match read {
+                Reading::Some(bytes) => left = left.saturating_sub(bytes),
+                Reading::End => {
+                    self.coordinators.loading.remove(&id);
+                }
+                Reading::Failed => self.give_up(id),
+            }
+        }
+    }
+
+    /// Makes the coordinator of a partition that this node leads, unless it is there.
+    pub(super) fn take_over(&mut self, id: PartitionId, epoch: LeaderEpoch) {
+        if self.closing.is_some() {
+            return;
+        }
+        match self.coordinators.by_partition.get(&id) {
+            Some(coordinator) if coordinator.outlives(epoch) => return,
+            Some(_) => self.give_up(id),
+            None => {}
+        }
+        let Some(hosted) = self.hosted.get(&id).filter(|hosted| !hosted.partition.is_offline()) else {
+            return;
+        };
+        let start = hosted.partition.log().start_offset();
+        if let Some(coordinator) = Coordinator::on(&hosted.topic, id, epoch, &self.node, start) {
+            tracing::debug!(topic = %hosted.topic, partition = id.index, "a coordinator begins to load");
+            self.coordinators.by_partition.insert(id, coordinator);
+            self.coordinators.loading.insert(id);
+        }
+    }
+
+    /// Ends the coordinator of a partition, if there is one.
+    pub(super) fn give_up(&mut self, id: PartitionId) {
+        self.coordinators.loading.remove(&id);
+        let Some(coordinator) = self.coordinators.by_partition.remove(&id) else { return };
+        self.coordinators.set_alarm(id, coordinator.alarm, None);
+        self.coordinators.effects.retain(|&(of, _)| of != id);
+        for ticket in coordinator.unload() {
+            self.coordinators.replies.push_back((ticket, Reply::Refused(Refusal::NotCoordinator)));
+        }
+    }
+
+    /// Ends all of them: the node stops.
+    pub(super) fn give_up_all(&mut self) {
+        let ids: Vec<PartitionId> = self.coordinators.by_partition.keys().copied().collect();
+        ids.into_iter().for_each(|id| self.give_up(id));
+    }
+
+    /// Carries out what time has brought.
+    pub fn tick_coordinators(&mut self, around: Around<'_>) {
+        let due = self.coordinators.alarms.iter().take_while(|&&(deadline, _)| around.now.reached(deadline));
+        let due: Vec<PartitionId> = due.map(|&(_, id)| id).collect();
+        for id in due {
+            self.with_coordinator(around.now, id, |coordinator, journal| coordinator.tick(around, journal));
+        }
+    }
+
+    /// Tells the group coordinators which topics are gone.
+    pub fn forget_topics(&mut self, around: Around<'_>, delta: &Delta) {
+        if delta.topics_deleted.is_empty() {
+            return;
+        }
+        let gone = delta.topics_deleted.iter().map(|(&id, topic)| (id, String::from(&*topic.name)));
+        let gone: Vec<_> = gone.collect();
+        let groups: Vec<PartitionId> = self
+            .coordinators
+            .by_partition
+            .iter()
+            .filter(|(_, coordinator)| coordinator.has_groups())
+            .map(|(&id, _)| id)
+            .collect();
+        for id in groups {
+            let command = Command::Group(Box::new(group::Command::TopicsDeleted(gone.clone())), None);
+            self.ask_coordinator(around, NOBODY, id, command);
+        }
+    }
+
+    /// Lets a coordinator act on its partition; whether it is there.
+    fn with_coordinator(
+        &mut self,
+        now: Now,
+        id: PartitionId,
+        act: impl FnOnce(&mut Coordinator, &mut PartitionJournal<'_>),
+    ) -> bool {
+        let Some(coordinator) = self.coordinators.by_partition.get_mut(&id) else { return false };
+        let Some(hosted) = self.hosted.get_mut(&id) else { return false };
+        let partition = &mut hosted.partition;
+        act(coordinator, &mut PartitionJournal { now, partition, out: &mut self.outputs, guard: None });
+        let directory = hosted.directory;
+        let ended = self.drain(id, directory);
+        self.keep_abreast(id);
+        if ended {
+            self.ended(id);
+        }
+        true
+    }
+
+    /// Lets a coordinator know what has become of its partition, after every step of that.
+    pub(super) fn keep_abreast(&mut self, id: PartitionId) {
+        let Some(coordinator) = self.coordinators.by_partition.get_mut(&id) else { return };
+        let Some(hosted) = self.hosted.get_mut(&id) else { return };
+        let partition = &mut hosted.partition;
+        let mut has_failed = partition.is_offline();
+        if !coordinator.is_loading() && !has_failed {
+            // Others write here, too: the ends of transactions.
+            while coordinator.next() < partition.log().end_offset() && !has_failed {
+                let read = read_on(coordinator, partition, LOADED_AT_ONCE, &mut self.outputs);
+                has_failed = read == Reading::Failed;
+            }
+            coordinator.advance(partition.high_watermark());
+        }
+        let mut effects = Vec::new();
+        coordinator.drain(&mut self.coordinators.replies, &mut effects);
+        self.coordinators.effects.extend(effects.into_iter().map(|effect| (id, effect)));
+        let due = coordinator.deadline();
+        let before = std::mem::replace(&mut coordinator.alarm, due);
+        self.coordinators.set_alarm(id, before, due);
+        let directory = hosted.directory;
+        if has_failed {
+            self.give_up(id);
+        }
+        if self.drain(id, directory) {
+            self.ended(id);
+        }
+    }
+}
+
+/// What a read in a coordinator's log has come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reading {
+    /// So many bytes were taken in, and there may be more.
+    Some(u32),
+    /// Everything is known.
+    End,
+    /// The coordinator cannot know its log.
+    Failed,
+}
+
+fn read_on(
+    coordinator: &mut Coordinator,
+    partition: &mut Partition,
+    max_bytes: u32,
+    out: &mut Vec<Output>,
+) -> Reading {
+    let end = partition.log().end_offset();
+    if coordinator.next() >= end {
+        return Reading::End;
+    }
+    let Some(stretch) = partition.read_for_coordinator(coordinator.next(), max_bytes, out) else {
+        return Reading::Failed;
+    };
+    // Compaction may have taken what was last.
+    let next = if stretch.batches.is_empty() { end } else { stretch.next };
+    match coordinator.replay(&stretch.batches, next) {
+        Ok(()) => Reading::Some(u32::try_from(stretch.batches.len()).unwrap_or(u32::MAX)),
+        Err(error) => {
+            tracing::error!(partition = %partition.id(), %error, "a coordinator cannot read its log");
+            Reading::Failed
+        }
+    }
+}

@@ -95,7 +95,7 @@ pub struct Producer {
 }
 
 /// How a transaction has ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Outcome {
     /// All of it counts.
     Committed,

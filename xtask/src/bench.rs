@@ -55,8 +55,7 @@ pub fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
     let mut measured = Vec::new();
     for run in 0..options.runs {
         for server in [&apache, &Server::ottla(&binary)] {
-            ballast.as_ref().map(Ballast::refill).transpose()?;
-            measured.extend(one_run(run, server, &cells, &clients)?);
+            measured.extend(one_run(run, server, &cells, &clients, ballast.as_ref())?);
         }
     }
     drop(ballast);
@@ -86,7 +85,13 @@ fn parse(arguments: &[String]) -> anyhow::Result<Options> {
 }
 
 /// All cells against one fresh node.
-fn one_run(run: usize, server: &Server, cells: &[Cell], clients: &Clients) -> anyhow::Result<Vec<Measured>> {
+fn one_run(
+    run: usize,
+    server: &Server,
+    cells: &[Cell],
+    clients: &Clients,
+    ballast: Option<&Ballast>,
+) -> anyhow::Result<Vec<Measured>> {
     let mut measured = Vec::new();
     let mut note = |cell: &str, figure: &'static str, value: f64| {
         measured.push(Measured { is_ottla: server.is_ottla(), cell: cell.to_owned(), figure, value });
@@ -100,6 +105,7 @@ fn one_run(run: usize, server: &Server, cells: &[Cell], clients: &Clients) -> an
     note("memory", "resident, idle, MiB", machine::resident_mib(&node)?);
     clients.warm_up(&node)?;
     for cell in cells {
+        ballast.map(Ballast::refill).transpose()?;
         println!(
             "run {} · {} · {} (free memory {} MiB)",
             run + 1,

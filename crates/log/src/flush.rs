@@ -138,26 +138,37 @@ impl Log {
         }
     }
 
-    /// Ends the log: indexes trimmed, a producer snapshot at the end, everything on the disk for good. The recovery
-    /// point, which is the end, is the answer; it belongs into the checkpoint before the clean-shutdown marker does.
-    /// No flush may be under way.
+    /// Ends the log at once: see [`prepare_close`](Self::prepare_close). The recovery point, which is the end, is the
+    /// answer.
     ///
     /// # Errors
     /// [`DiskError`]; then the log counts as not closed.
     pub fn close(mut self) -> Result<Offset, DiskError> {
+        if let Some(pending) = self.prepare_close()? {
+            self.finish_flush(pending.run())?;
+        }
+        Ok(self.end)
+    }
+
+    /// Prepares the log's end: indexes trimmed, a producer snapshot at the end. The log is closed when the flush, if
+    /// there is one to be run, has been [finished](Self::finish_flush); the recovery point, which is then the end,
+    /// belongs into the checkpoint before the clean-shutdown marker does. Nothing may be appended any more.
+    ///
+    /// # Errors
+    /// [`DiskError`]; then the log counts as not closed.
+    pub fn prepare_close(&mut self) -> Result<Option<PendingFlush>, DiskError> {
         self.durable.check()?;
         let active = self.segments.last_mut().expect("there is always an active segment");
         active.finish(&self.place)?;
         active.keep_indexes();
         self.producers.skip_to(self.end);
         self.snapshots.take_now(&self.place, &self.producers)?;
-        let Some(mut pending) = self.collect(Role::Sealed)? else { return Ok(self.end) };
+        let Some(mut pending) = self.collect(Role::Sealed)? else { return Ok(None) };
         if self.snapshots.contains(self.end) {
             pending.files.push(self.place.open(self.end, SNAPSHOT)?);
         }
         pending.folders.own = true;
-        self.finish_flush(pending.run())?;
-        Ok(self.end)
+        Ok(Some(pending))
     }
 
     /// `last` is what the last segment counts as.

@@ -1,10 +1,9 @@
 //! What the system knows: CPU time and memory of a process, free memory; and the ballast that makes runs comparable.
 
+use std::cell::Cell;
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
-use std::thread::sleep;
-use std::time::Duration;
 
 use anyhow::Context;
 
@@ -14,7 +13,7 @@ use crate::node::{self, Node};
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// Below this the page cache counts as full.
-const FULL_BELOW_MIB: u64 = 1200;
+const FULL_BELOW_MIB: u64 = 800;
 
 /// A file that keeps the page cache full.
 ///
@@ -22,12 +21,14 @@ const FULL_BELOW_MIB: u64 = 1200;
 /// every server alike and hides the difference between them.
 pub struct Ballast {
     folder: PathBuf,
+    /// Where the next refill begins.
+    next: Cell<u64>,
 }
 
 impl Ballast {
     /// Writes until hardly any memory is free.
     pub fn fill() -> anyhow::Result<Ballast> {
-        let ballast = Ballast { folder: node::scratch("ballast")? };
+        let ballast = Ballast { folder: node::scratch("ballast")?, next: Cell::new(0) };
         let mut file = File::create(ballast.path())?;
         let block = vec![0x5A; 16 << 20];
         let mut written = 0_u64;
@@ -41,13 +42,22 @@ impl Ballast {
         Ok(ballast)
     }
 
-    /// Reads the file back in where the end of a node has freed memory.
+    /// Reads the file back in where memory has been freed: before each cell, so that all begin alike. It goes on where
+    /// it stopped last, for what was read longest ago is what the system has dropped.
     pub fn refill(&self) -> anyhow::Result<()> {
-        // The system frees the pages of deleted files a little later.
-        sleep(Duration::from_secs(3));
         let mut file = File::open(self.path())?;
+        let length = file.metadata()?.len();
         let mut block = vec![0; 16 << 20];
-        while free_mib() > FULL_BELOW_MIB && file.read(&mut block)? > 0 {}
+        let mut left = length;
+        file.seek(SeekFrom::Start(self.next.get()))?;
+        while free_mib() > FULL_BELOW_MIB && left > 0 {
+            let read = file.read(&mut block)? as u64;
+            if read == 0 {
+                file.rewind()?;
+            }
+            left = left.saturating_sub(read.max(1));
+        }
+        self.next.set(file.stream_position()? % length.max(1));
         Ok(())
     }
 

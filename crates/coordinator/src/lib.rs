@@ -3,6 +3,7 @@
 //! A coordinator lives with the leader of its partition. It never touches a log or a socket: a host turns what a
 //! [`Decider`] decides into batches to be appended, and lets the replies go when they are committed.
 
+pub mod assign;
 pub mod decider;
 pub mod group;
 pub mod hosted;

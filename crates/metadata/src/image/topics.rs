@@ -10,6 +10,10 @@ use ottla_protocol::{LeaderEpoch, NodeId, PartitionId, TopicId, Uuid};
 
 use crate::directory;
 
+mod changes;
+
+pub use changes::Changes;
+
 /// Whether a leader has caught up with the world after an unclean election (KIP-704).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recovery {

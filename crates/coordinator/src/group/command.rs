@@ -57,6 +57,26 @@ pub enum Command {
     TopicsDeleted(Vec<(TopicId, String)>),
 }
 
+impl Command {
+    /// The group that it is about, if it is about one.
+    #[must_use]
+    pub fn group(&self) -> Option<&str> {
+        match self {
+            Self::Join(_, request) => Some(&request.group_id),
+            Self::Sync(_, request) => Some(&request.group_id),
+            Self::Heartbeat(_, request) => Some(&request.group_id),
+            Self::Leave(_, request) => Some(&request.group_id),
+            Self::ConsumerHeartbeat(_, request) => Some(&request.group_id),
+            Self::CommitOffsets(_, request) => Some(&request.group_id),
+            Self::CommitOffsetsInTransaction(_, request) => Some(&request.group_id),
+            Self::FetchOffsets(_, request) => Some(&request.group.group_id),
+            Self::DeleteOffsets(request) => Some(&request.group_id),
+            Self::Describe(_, name) | Self::ConsumerDescribe(name) | Self::Delete(name) => Some(name),
+            Self::List(_) | Self::TopicsDeleted(_) => None,
+        }
+    }
+}
+
 /// One group of an OffsetFetch.
 #[derive(Clone, Debug)]
 pub struct FetchOffsets {

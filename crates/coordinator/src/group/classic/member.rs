@@ -1,0 +1,99 @@
+//! A member of a classic group.
+
+use bytes::Bytes;
+use ottla_protocol::Ticket;
+use ottla_protocol::messages::JoinGroupRequest;
+use ottla_protocol::messages::join_group::JoinGroupRequestProtocol;
+use ottla_protocol::time::Deadline;
+
+use crate::group::Caller;
+
+/// See the module.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// Its id.
+    pub id: String,
+    /// Its static name (KIP-345).
+    pub instance_id: Option<String>,
+    /// What its client calls itself.
+    pub client_id: String,
+    /// Its client's address.
+    pub client_host: String,
+    /// How long a rebalance waits for it.
+    pub rebalance_timeout_ms: i32,
+    /// How long it may be silent.
+    pub session_timeout_ms: i32,
+    /// The protocols it speaks, dearest first.
+    pub protocols: Vec<JoinGroupRequestProtocol>,
+    /// What the leader has given it, once that is written.
+    pub assignment: Bytes,
+    /// When its session ends; `None` while it waits for others, who may keep it waiting longer than that.
+    pub session_ends: Option<Deadline>,
+    /// It has not yet been told its id: nothing is heard of it but its request.
+    pub is_new: bool,
+    pub(super) join: Option<JoinWait>,
+    pub(super) sync: Option<Ticket>,
+}
+
+/// A JoinGroup that waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct JoinWait {
+    /// Whom to answer.
+    pub ticket: Ticket,
+    /// In which version it was asked.
+    pub version: i16,
+}
+
+impl Member {
+    /// A member as it comes with its request.
+    pub(super) fn new(id: String, caller: &Caller, request: JoinGroupRequest) -> Self {
+        Self {
+            id,
+            instance_id: request.group_instance_id,
+            client_id: caller.client_id.clone(),
+            client_host: caller.client_host.clone(),
+            rebalance_timeout_ms: request.rebalance_timeout_ms,
+            session_timeout_ms: request.session_timeout_ms,
+            protocols: request.protocols,
+            assignment: Bytes::new(),
+            session_ends: None,
+            is_new: true,
+            join: None,
+            sync: None,
+        }
+    }
+
+    /// Whether it waits for the others to join.
+    #[must_use]
+    pub fn is_joining(&self) -> bool {
+        self.join.is_some()
+    }
+
+    /// Whether it waits for the assignment.
+    #[must_use]
+    pub fn is_syncing(&self) -> bool {
+        self.sync.is_some()
+    }
+
+    /// Whether its silence is right: it waits for an answer of ours. Who is new may wait only so long.
+    pub(super) fn may_be_silent(&self) -> bool {
+        !self.is_new && (self.is_joining() || self.is_syncing())
+    }
+
+    /// What it says in the words of a protocol.
+    #[must_use]
+    pub fn metadata(&self, protocol: &str) -> Option<&Bytes> {
+        self.protocols.iter().find(|spoken| spoken.name == protocol).map(|spoken| &spoken.metadata)
+    }
+
+    /// Each protocol once.
+    pub(super) fn protocol_names(&self) -> impl Iterator<Item = &str> {
+        names(&self.protocols)
+    }
+}
+
+/// The names of protocols, each once.
+pub(super) fn names(protocols: &[JoinGroupRequestProtocol]) -> impl Iterator<Item = &str> {
+    let is_first = |at: usize| !protocols[..at].iter().any(|earlier| earlier.name == protocols[at].name);
+    protocols.iter().enumerate().filter(move |(at, _)| is_first(*at)).map(|(_, protocol)| &*protocol.name)
+}

@@ -25,6 +25,9 @@ use crate::settings::{Address, Endpoint, Settings, TopicCreation};
 pub enum Target {
     /// To this node and no other.
     Node(i32),
+    /// To this node on a connection of its own: brokers answer in order, and some of a coordinator's answers take as long
+    /// as a rebalance.
+    Coordinator(i32),
     /// To the least busy node.
     Any,
     /// To the node that metadata names as the controller.
@@ -123,6 +126,16 @@ struct Open {
     /// Until when the socket must be connected; `None` once it is.
     opening: Option<Deadline>,
     idle_since: Deadline,
+}
+
+/// The peer of a node's second connection, and back; as in Java, counted from the top.
+fn second(id: i32) -> i32 {
+    i32::MAX - id
+}
+
+/// Whether a peer is a second connection. No node has so great an id.
+fn is_second(id: i32) -> bool {
+    id > i32::MAX / 2
 }
 
 /// A connection without traffic is closed after this (Java: `connections.max.idle.ms`).
@@ -366,15 +379,31 @@ impl Cluster {
                 }
             },
             Target::Node(id) if self.peers.contains_key(&id) => self.available(now, id),
-            Target::Node(id) if self.metadata.updates > 0 => {
+            Target::Coordinator(id) if id >= 0 && self.peers.contains_key(&id) => {
+                let own = self.own_peer(id);
+                self.available(now, own)
+            }
+            Target::Node(id) | Target::Coordinator(id) if self.metadata.updates > 0 => {
                 self.refresh.wanted = true;
                 Choice::Nobody(format!("node {id}, which is not a live node of the cluster"))
             }
-            Target::Node(_) => {
+            Target::Node(_) | Target::Coordinator(_) => {
                 self.refresh.wanted = true;
                 Choice::Wait
             }
         }
+    }
+
+    /// The peer that stands for a node's second connection, at the address of the first.
+    fn own_peer(&mut self, id: i32) -> i32 {
+        let own = second(id);
+        if let Some(address) = self.peers.get(&id).map(|peer| peer.address.clone()) {
+            if self.peers.get(&own).is_some_and(|peer| peer.address != address) {
+                self.retire(own);
+            }
+            self.peers.entry(own).or_insert_with(|| Peer::new(address));
+        }
+        own
     }
 
     fn available(&self, now: Now, id: i32) -> Choice {
@@ -386,15 +415,16 @@ impl Cluster {
 
     /// A ready connection with least to do, else one being opened, else a node that may be tried.
     fn least_busy(&mut self, now: Now) -> Choice {
-        let open = self.peers.iter().filter_map(|(id, peer)| Some((id, peer.open.as_ref()?)));
+        let first = self.peers.iter().filter(|(id, _)| !is_second(**id));
+        let open = first.clone().filter_map(|(id, peer)| Some((id, peer.open.as_ref()?)));
         let best = open.min_by_key(|(_, open)| (!open.connection.is_ready(), open.connection.load()));
         if let Some((&id, _)) = best {
             return Choice::Peer(id);
         }
         // Bootstrap addresses come back into play when no node of the last metadata can be reached (KIP-899).
-        let known = self.peers.iter().filter(|(id, _)| **id >= 0);
+        let known = first.clone().filter(|(id, _)| **id >= 0);
         let hopeless = known.clone().all(|(_, peer)| peer.failures > 0);
-        let usable = self.peers.iter().filter(|(id, peer)| peer.may_open(now) && (**id >= 0 || hopeless));
+        let usable = first.filter(|(id, peer)| peer.may_open(now) && (**id >= 0 || hopeless));
         let usable: Vec<i32> = usable.map(|(id, _)| *id).collect();
         let random = self.random.next();
         match usable.len() {
@@ -531,8 +561,10 @@ impl Cluster {
             self.retire(id);
             self.peers.insert(id, Peer::new(address));
         }
-        let gone =
-            |id: &i32, peer: &Peer| *id >= 0 && !self.metadata.brokers.contains_key(id) && peer.is_idle();
+        let known = |id: i32| {
+            self.metadata.brokers.contains_key(&id) || self.metadata.brokers.contains_key(&second(id))
+        };
+        let gone = |id: &i32, peer: &Peer| *id >= 0 && !known(*id) && peer.is_idle();
         let gone: Vec<i32> =
             self.peers.iter().filter(|(id, peer)| gone(id, peer)).map(|(id, _)| *id).collect();
         for id in gone {

@@ -1,6 +1,7 @@
-//! A consumer as a value, without a group: partitions are assigned by hand, fetched ahead, and handed out by `poll`.
+//! A consumer as a value: partitions are assigned by hand or by its group, fetched ahead, and handed out by `poll`.
 //!
-//! It stands on a [`Cluster`] that its owner keeps: `step` and `done` move things on. Fetching runs ahead of the position
+//! It stands on a [`Cluster`] that its owner keeps: `step` and `done` move things on; as a member of a group it also wants
+//! to be attended (`attend`), since only its owner can let go of what it reads. Fetching runs ahead of the position
 //! by about `max.partition.fetch.bytes`, so that a reader need not wait for the network. Positions are those of the
 //! reader: the next record that `poll` will give.
 
@@ -8,6 +9,7 @@ mod answer;
 mod assigned;
 mod fetched;
 mod fetcher;
+mod group;
 mod settings;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -19,12 +21,16 @@ use ottla_protocol::compression::Codecs;
 use ottla_protocol::time::Deadline;
 
 pub use assigned::Marks;
+pub use group::{
+    CommitId, GroupMetadata, GroupProtocol, GroupSettings, Hooks, Identity, Matcher, Rebalance, Subscription,
+};
 pub use settings::{ConsumerSettings, Isolation, Reset};
 
 use crate::call::Ticket;
 use crate::cluster::Cluster;
 use crate::consumer::assigned::{Assigned, Flow, Position};
 use crate::consumer::fetcher::Question;
+use crate::consumer::group::Group;
 use crate::error::ClientError;
 use crate::random::Random;
 
@@ -101,6 +107,9 @@ pub enum ConsumeError {
         /// What is wrong.
         why: String,
     },
+    /// The group does not let this consumer in, or no longer, or not to all it wants; the words are the coordinator's.
+    #[error("{0}")]
+    Group(ClientError),
     /// The broker refuses to let it be read.
     #[error("{partition}: {error}")]
     Refused {
@@ -140,15 +149,23 @@ pub struct Consumer {
     generation: u64,
     wake: Option<Deadline>,
     counters: Counters,
+    /// Its side of its group, where it names one.
+    group: Option<Box<Group>>,
+    /// Topics that metadata is kept of on its behalf.
+    watched: BTreeSet<Arc<str>>,
+    /// The coordinator is too old to say which offsets belong to open transactions.
+    old_offsets: bool,
 }
 
 impl Consumer {
     /// A consumer without partitions.
     #[must_use]
     pub fn new(settings: ConsumerSettings, seed: u64) -> Self {
+        let mut random = Random::new(seed);
+        let group = settings.group.clone().map(|group| Box::new(Group::new(group, random.next())));
         Self {
             settings,
-            random: Random::new(seed),
+            random,
             codecs: Codecs::new(),
             partitions: BTreeMap::new(),
             ready: VecDeque::new(),
@@ -159,6 +176,9 @@ impl Consumer {
             generation: 0,
             wake: None,
             counters: Counters::default(),
+            group,
+            watched: BTreeSet::new(),
+            old_offsets: false,
         }
     }
 
@@ -174,7 +194,8 @@ impl Consumer {
         self.counters
     }
 
-    /// Reads these partitions and no others. Those that were assigned before keep their positions.
+    /// Reads these partitions and no others. Those that were assigned before keep their positions; the others begin where
+    /// the group stands, or where the policy says. Not for a consumer that has subscribed.
     pub fn assign(
         &mut self,
         now: Now,
@@ -182,23 +203,19 @@ impl Consumer {
         partitions: impl IntoIterator<Item = TopicPartition>,
     ) {
         let wanted: BTreeSet<_> = partitions.into_iter().collect();
-        let topics: BTreeSet<_> = wanted.iter().map(|partition| partition.topic.clone()).collect();
-        let left = self.partitions.keys().filter(|partition| !topics.contains(&partition.topic));
-        for partition in left {
-            cluster.unwatch(&partition.topic);
-        }
         self.partitions.retain(|partition, _| wanted.contains(partition));
         self.ready.retain(|partition| wanted.contains(partition));
         for partition in wanted {
             if !self.partitions.contains_key(&partition) {
-                let position = self.reset(now, &partition);
+                let position = match self.group {
+                    Some(_) => Position::Committed,
+                    None => self.reset(now, &partition),
+                };
                 let generation = self.next_generation();
                 self.partitions.insert(partition, Assigned::new(position, generation));
             }
         }
-        for topic in topics {
-            cluster.watch(now, &topic);
-        }
+        self.watch(now, cluster);
         self.step(now, cluster);
     }
 
@@ -229,7 +246,7 @@ impl Consumer {
     pub fn position(&self, partition: &TopicPartition) -> Option<i64> {
         match self.partitions.get(partition)?.position {
             Position::At(offset) => Some(offset),
-            Position::Sought(_) | Position::Lost => None,
+            Position::Sought(_) | Position::Committed | Position::Lost => None,
         }
     }
 
@@ -299,21 +316,24 @@ impl Consumer {
                 self.errors.push_front(error);
                 Ok(polled)
             }
-            None => Ok(polled),
+            None => match self.group.as_ref().and_then(|group| group.failed.clone()) {
+                Some(error) if polled.is_empty() => Err(ConsumeError::Group(error)),
+                _ => Ok(polled),
+            },
         }
     }
 
     /// Whether `poll` has something to give.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        let on = |partition| self.partitions.get(partition).is_some_and(|assigned| assigned.flow == Flow::On);
+        let on = |partition| self.partitions.get(partition).is_some_and(Assigned::is_on);
         !self.errors.is_empty() || self.ready.iter().any(on)
     }
 
     /// When `step` wants to be called; besides, whoever owns the cluster calls it after every turn.
     #[must_use]
     pub fn deadline(&self) -> Option<Deadline> {
-        self.wake
+        [self.wake, self.group_deadline()].into_iter().flatten().min()
     }
 
     /// Up to `room` records of one partition, all stamped alike.
@@ -325,7 +345,7 @@ impl Consumer {
         let mut records = Vec::new();
         let mut stamped_by = TimestampType::default();
         let Some(assigned) = self.partitions.get_mut(partition) else { return Ok((records, stamped_by)) };
-        if assigned.flow == Flow::Paused {
+        if !assigned.is_on() {
             return Ok((records, stamped_by));
         }
         while records.len() < room {
@@ -338,6 +358,7 @@ impl Consumer {
                 Ok(Some(record)) => {
                     stamped_by = fetched.stamped_by;
                     assigned.position = Position::At(record.offset.0 + 1);
+                    assigned.leader_epoch = fetched.leader_epoch;
                     let len = |bytes: &Option<bytes::Bytes>| bytes.as_ref().map_or(0, bytes::Bytes::len);
                     self.counters.bytes += (len(&record.key) + len(&record.value)) as u64;
                     records.push(record);

@@ -4,10 +4,12 @@
 //! of several calls; `admin` holds the questions. `net` gives them sockets, a clock and a seed.
 
 pub mod admin;
+pub mod assignor;
 pub mod call;
 pub mod cluster;
 pub mod connection;
 pub mod consumer;
+pub mod coordinator;
 pub mod error;
 pub mod metadata;
 #[cfg(feature = "net")]

@@ -201,3 +201,44 @@ where
         Turn::from_result(reply.and_then(|reply| reply.decode::<R>()).and_then(&mut self.answer))
     }
 }
+
+/// An operation whose answer is made into another.
+pub struct Mapped<O, F> {
+    operation: O,
+    make: F,
+}
+
+impl<O: Operation, F> Mapped<O, F> {
+    /// `make` of the answer of `operation`.
+    pub fn new<B>(operation: O, make: F) -> Self
+    where
+        F: FnMut(O::Answer) -> Result<B, ClientError>,
+    {
+        Self { operation, make }
+    }
+}
+
+impl<O, B, F> Operation for Mapped<O, F>
+where
+    O: Operation,
+    B: Send,
+    F: FnMut(O::Answer) -> Result<B, ClientError> + Send,
+{
+    type Answer = B;
+
+    fn name(&self) -> &'static str {
+        self.operation.name()
+    }
+
+    fn calls(&mut self) -> Vec<(Target, Call)> {
+        self.operation.calls()
+    }
+
+    fn round(&mut self, outcomes: Vec<Outcome>) -> Turn<B> {
+        match self.operation.round(outcomes) {
+            Turn::Next => Turn::Next,
+            Turn::Retry(error) => Turn::Retry(error),
+            Turn::Done(answer) => Turn::Done(answer.and_then(&mut self.make)),
+        }
+    }
+}

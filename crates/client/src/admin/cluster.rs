@@ -1,20 +1,18 @@
-//! The cluster itself: nodes, versions, what is being moved, what is configured, which groups there are.
+//! The cluster itself: nodes, versions, what is being moved, what is configured.
 
 use std::collections::BTreeMap;
 
 use ottla_protocol::messages::list_config_resources::ConfigResource;
-use ottla_protocol::messages::list_groups::ListedGroup;
 use ottla_protocol::messages::list_partition_reassignments::OngoingPartitionReassignment;
 use ottla_protocol::messages::{
     ApiVersionsRequest, ApiVersionsResponse, DescribeClusterRequest, DescribeClusterResponse,
-    ListConfigResourcesRequest, ListGroupsRequest, ListPartitionReassignmentsRequest, MetadataRequest,
+    ListConfigResourcesRequest, ListPartitionReassignmentsRequest,
 };
 
 use super::CHANGE_TIMEOUT_MS;
-use crate::call::Call;
 use crate::cluster::Target;
-use crate::error::{ApiError, ClientError};
-use crate::operation::{Ask, Operation, Outcome, Turn};
+use crate::error::ApiError;
+use crate::operation::{Ask, Operation};
 
 /// Which brokers are alive, and where.
 pub fn describe_cluster() -> impl Operation<Answer = DescribeClusterResponse> {
@@ -59,65 +57,4 @@ pub fn list_config_resources(kind: super::ResourceType) -> impl Operation<Answer
         ApiError::check(response.error_code, None)?;
         Ok(response.config_resources)
     })
-}
-
-/// Every group on every broker: each broker knows those it coordinates.
-pub fn list_groups() -> impl Operation<Answer = Vec<ListedGroup>> {
-    ListGroups { brokers: None }
-}
-
-struct ListGroups {
-    brokers: Option<Vec<i32>>,
-}
-
-impl Operation for ListGroups {
-    type Answer = Vec<ListedGroup>;
-
-    fn name(&self) -> &'static str {
-        "listGroups"
-    }
-
-    fn calls(&mut self) -> Vec<(Target, Call)> {
-        match &self.brokers {
-            None => {
-                let request = MetadataRequest { topics: Some(Vec::new()), ..MetadataRequest::default() };
-                vec![(Target::Any, Call::new(request))]
-            }
-            Some(brokers) => {
-                let call = |id: &i32| (Target::Node(*id), Call::new(ListGroupsRequest::default()));
-                brokers.iter().map(call).collect()
-            }
-        }
-    }
-
-    fn round(&mut self, mut outcomes: Vec<Outcome>) -> Turn<Self::Answer> {
-        if self.brokers.is_none() {
-            let reply = outcomes.pop().unwrap_or(Err(ClientError::Closed));
-            return match reply.and_then(|reply| reply.decode::<MetadataRequest>()) {
-                Ok(response) if response.brokers.is_empty() => {
-                    Turn::Retry(ClientError::TimedOut(String::new()))
-                }
-                Ok(response) => {
-                    self.brokers = Some(response.brokers.into_iter().map(|broker| broker.node_id).collect());
-                    Turn::Next
-                }
-                Err(error) => Turn::from_result(Err(error)),
-            };
-        }
-        let answers = outcomes.into_iter().map(|outcome| {
-            let response = outcome.and_then(|reply| reply.decode::<ListGroupsRequest>())?;
-            ApiError::check(response.error_code, None)?;
-            Ok(response.groups)
-        });
-        let groups: Result<Vec<Vec<ListedGroup>>, ClientError> = answers.collect();
-        if groups.is_err() {
-            self.brokers = None;
-        }
-        Turn::from_result(groups.map(|groups| {
-            let mut groups: Vec<ListedGroup> = groups.into_iter().flatten().collect();
-            groups.sort_by(|a, b| a.group_id.cmp(&b.group_id));
-            groups.dedup_by(|a, b| a.group_id == b.group_id);
-            groups
-        }))
-    }
 }

@@ -21,7 +21,9 @@ use crate::operation::Outcome;
 impl Consumer {
     /// Takes the end of a call; false if the call is not one of this consumer's.
     pub fn done(&mut self, now: Now, cluster: &mut Cluster, ticket: Ticket, outcome: Outcome) -> bool {
-        let Some(question) = self.questions.remove(&ticket) else { return false };
+        let Some(question) = self.questions.remove(&ticket) else {
+            return self.group_done(now, cluster, ticket, outcome);
+        };
         if question.kind == Kind::Fetch {
             self.fetching.remove(&question.node);
         }
@@ -183,7 +185,7 @@ impl Consumer {
     }
 
     /// Tells the reader, unless that has been said and not been heard yet.
-    fn tell(&mut self, error: ConsumeError) {
+    pub(super) fn tell(&mut self, error: ConsumeError) {
         if !self.errors.contains(&error) {
             self.errors.push_back(error);
         }

@@ -11,6 +11,8 @@ use crate::consumer::fetched::Fetched;
 pub(super) enum Position {
     /// It is to be found out: at the first offset whose timestamp is not less, or −2 for the first there is, −1 for the end.
     Sought(i64),
+    /// Where the group stands, which is to be found out.
+    Committed,
     /// Before this offset.
     At(i64),
     /// The policy is to tell the caller, which has been done.
@@ -24,6 +26,10 @@ pub(super) struct Assigned {
     pub fetch_from: i64,
     pub buffered: VecDeque<Fetched>,
     pub flow: Flow,
+    /// A rebalance is about to take it, or has not quite given it.
+    pub held: bool,
+    /// The leader epoch of the last record that was handed out, for those who commit the position.
+    pub leader_epoch: Option<i32>,
     /// Changes with each seek, so that answers to earlier questions are not taken for answers to later ones.
     pub generation: u64,
     /// Whether a request about it is under way.
@@ -60,6 +66,8 @@ impl Assigned {
             fetch_from: 0,
             buffered: VecDeque::new(),
             flow: Flow::On,
+            held: false,
+            leader_epoch: None,
             generation,
             asked: false,
             failures: 0,
@@ -79,7 +87,13 @@ impl Assigned {
         self.failures = 0;
         self.not_before = None;
         self.buffered.clear();
+        self.leader_epoch = None;
         self.stand(position);
+    }
+
+    /// Whether its records may be handed out.
+    pub(super) fn is_on(&self) -> bool {
+        self.flow == Flow::On && !self.held
     }
 
     fn stand(&mut self, position: Position) {

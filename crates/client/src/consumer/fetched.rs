@@ -31,6 +31,8 @@ pub(super) struct Fetched {
     records: Option<RecordsIter>,
     /// Whose time the record given last carries.
     pub stamped_by: TimestampType,
+    /// The epoch of the leader that wrote it, where the batch says so.
+    pub leader_epoch: Option<i32>,
     /// A record that was given and handed back.
     unread: Option<Record>,
     check_crcs: bool,
@@ -78,6 +80,7 @@ impl Fetched {
             aborting: BTreeSet::new(),
             records: None,
             stamped_by: TimestampType::default(),
+            leader_epoch: None,
             unread: None,
             check_crcs,
         }
@@ -129,6 +132,7 @@ impl Fetched {
             if self.is_for_reader(&header, &batch, codecs)? && header.last_offset().0 >= self.from {
                 self.records = Some(RecordsIter::new(&batch, limit(), codecs)?);
                 self.stamped_by = header.timestamp_type();
+                self.leader_epoch = Some(header.leader_epoch.0).filter(|epoch| *epoch >= 0);
                 return Ok(true);
             }
         }

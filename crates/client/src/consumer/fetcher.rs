@@ -10,7 +10,7 @@ use ottla_protocol::{Now, Uuid};
 
 use crate::call::Call;
 use crate::cluster::{Cluster, Target};
-use crate::consumer::assigned::{Assigned, Flow, Position};
+use crate::consumer::assigned::{Assigned, Position};
 use crate::consumer::{Consumer, Isolation, TopicPartition};
 
 /// The first version of Fetch with batches of format 2 and isolation levels, and the last in which topics have names.
@@ -51,6 +51,7 @@ impl Consumer {
     /// Looks at the clock and the metadata and asks what is to be asked.
     pub fn step(&mut self, now: Now, cluster: &mut Cluster) {
         self.pauses.retain(|_, until| !now.reached(*until));
+        self.step_group(now, cluster);
         for assigned in self.partitions.values_mut() {
             assigned.not_before = assigned.not_before.filter(|pause| !now.reached(*pause));
             assigned.replica = assigned.replica.filter(|(_, until)| !now.reached(*until));
@@ -62,7 +63,7 @@ impl Consumer {
     }
 
     /// Asks the leaders of partitions whose position is to be found.
-    fn seek_offsets(&mut self, now: Now, cluster: &mut Cluster) {
+    pub(super) fn seek_offsets(&mut self, now: Now, cluster: &mut Cluster) {
         let mut by_leader: BTreeMap<i32, Vec<Asked>> = BTreeMap::new();
         for (partition, assigned) in &mut self.partitions {
             let Position::Sought(wanted) = assigned.position else { continue };
@@ -121,7 +122,7 @@ impl Consumer {
         let mut full = Vec::new();
         for (partition, assigned) in &self.partitions {
             let Some(node) = self.source(cluster, partition, assigned) else { continue };
-            if assigned.flow == Flow::Paused || !matches!(assigned.position, Position::At(_)) {
+            if !assigned.is_on() || !matches!(assigned.position, Position::At(_)) {
                 continue;
             }
             if assigned.buffered_bytes() >= self.settings.partition_max_bytes.max(1) as usize {

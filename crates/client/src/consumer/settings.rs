@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::consumer::group::GroupSettings;
 use crate::settings::{Backoff, Properties, Settings, SettingsError};
 
 /// Where to begin where no position is known, or the known one is not there any more.
@@ -65,6 +66,8 @@ pub struct ConsumerSettings {
     pub request_timeout: Duration,
     /// `metadata.max.age.ms`: how long a replica is read from before the leader is asked again.
     pub metadata_max_age: Duration,
+    /// What concerns its group, if `group.id` names one.
+    pub group: Option<GroupSettings>,
 }
 
 impl ConsumerSettings {
@@ -91,6 +94,7 @@ impl ConsumerSettings {
             retry_backoff: common.retry_backoff,
             request_timeout: common.request_timeout,
             metadata_max_age: common.metadata_max_age,
+            group: GroupSettings::from_properties(properties)?,
         })
     }
 }

@@ -116,7 +116,7 @@ async fn answers_arrive_whole_however_they_are_written() {
     for manner in [Manner::Whole, Manner::Stammering] {
         let client = client(&broker(manner).await).await;
         let (one, other) = tokio::join!(
-            client.run(admin::list_groups()),
+            client.run(admin::list_groups(admin::GroupFilter::default())),
             client.call(Target::Any, ListGroupsRequest::default())
         );
         assert_eq!(one.unwrap().len(), 1);

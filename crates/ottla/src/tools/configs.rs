@@ -295,7 +295,7 @@ async fn known_names(client: &Client, kind: Kind) -> Result<Vec<String>, Trouble
         }
         Kind::ClientMetrics => resources(ResourceType::ClientMetrics).await?,
         _ => {
-            let groups = client.run(admin::list_groups()).await?;
+            let groups = client.run(admin::list_groups(admin::GroupFilter::default())).await?;
             let mut names: Vec<String> = groups.into_iter().map(|group| group.group_id).collect();
             let configured = match resources(ResourceType::Group).await {
                 Err(ClientError::UnsupportedVersion(_)) => Vec::new(),

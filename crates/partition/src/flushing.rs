@@ -5,7 +5,7 @@
 //! of a sync is shared by all who wait for it.
 
 use ottla_log::{DiskError, Flushed};
-use ottla_protocol::{Now, Offset};
+use ottla_protocol::{Now, Offset, Refusal};
 
 use crate::output::Output;
 use crate::partition::Partition;
@@ -19,6 +19,21 @@ pub struct Flushing {
     sealed: bool,
     /// Since when there has been something that is not on the disk.
     since: Option<Now>,
+    end: End,
+}
+
+/// How far the end of a log has come. Once it has begun nothing is appended any more.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum End {
+    /// Nobody wants it.
+    #[default]
+    Far,
+    /// It comes after the flush that is running.
+    Next,
+    /// The last flush is running.
+    Near,
+    /// The log is closed.
+    Here,
 }
 
 impl Flushing {
@@ -26,6 +41,11 @@ impl Flushing {
     pub fn note(&mut self, now: Now, rolled: bool) {
         self.sealed |= rolled;
         self.since.get_or_insert(now);
+    }
+
+    /// Whether the log is being closed, or is closed.
+    pub fn is_ending(&self) -> bool {
+        self.end != End::Far
     }
 
     /// Whether something has been in memory only for `flush_ms`.
@@ -63,7 +83,7 @@ impl Partition {
 
     /// Begins a flush of everything that is not on the disk, unless one is running.
     pub(crate) fn flush(&mut self, out: &mut Vec<Output>) -> Result<(), DiskError> {
-        if self.flushing.running {
+        if self.flushing.running || self.flushing.is_ending() {
             return Ok(());
         }
         self.flushing.sealed = false;
@@ -75,15 +95,44 @@ impl Partition {
         Ok(())
     }
 
+    /// Closes the log: the last flush leaves it as the next start wants it.
+    pub(crate) fn close(&mut self, out: &mut Vec<Output>) -> Result<(), DiskError> {
+        self.leader = None;
+        self.refuse_waiting(Refusal::NotLeaderOrFollower, out);
+        if self.flushing.running {
+            self.flushing.end = End::Next;
+            return Ok(());
+        }
+        self.flushing.end = End::Near;
+        match self.log.prepare_close()? {
+            Some(pending) => {
+                self.flushing.running = true;
+                out.push(Output::Flush(pending));
+            }
+            None => self.closed(out),
+        }
+        Ok(())
+    }
+
+    fn closed(&mut self, out: &mut Vec<Output>) {
+        self.flushing.end = End::Here;
+        out.push(Output::Closed);
+    }
+
     /// Takes in the end of a flush, acknowledges what waited for it, and begins the next where one is due.
     pub(crate) fn flushed(&mut self, flushed: Flushed, out: &mut Vec<Output>) -> Result<(), DiskError> {
         self.flushing.running = false;
         match self.log.finish_flush(flushed) {
             // A disk without room for the checkpoint keeps what it has; the next flush tries again.
-            Err(error) if error.is_full() => {
+            Err(error) if error.is_full() && self.flushing.end != End::Near => {
                 tracing::warn!(partition = %self.id, %error, "a flush found no room")
             }
             outcome => outcome?,
+        }
+        match self.flushing.end {
+            End::Near => self.closed(out),
+            End::Next => return self.close(out),
+            End::Far | End::Here => {}
         }
         self.advance_high_watermark(out);
         self.begin_flush(out)

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use ottla_log::Flushed;
-use ottla_protocol::batch::Validated;
+use ottla_log::producers::{MarkerRule, Origin};
+use ottla_log::{FirstBatch, Flushed};
+use ottla_protocol::batch::{TransactionMarker, Validated};
 use ottla_protocol::time::Deadline;
-use ottla_protocol::{LeaderEpoch, NodeId, Offset, Ticket};
+use ottla_protocol::{LeaderEpoch, NodeId, Offset, ProducerEpoch, ProducerId, Ticket};
 
 use crate::settings::TopicSettings;
+use crate::transactions::VerificationGuard;
 
 /// One input of [`crate::Partition::step`].
 #[derive(Debug)]
@@ -26,6 +28,8 @@ pub enum Input {
     Look,
     /// A flush that was put out has ended.
     Flushed(Flushed),
+    /// Close the log in good order. Whoever waits is refused, and [`crate::Output::Closed`] ends it.
+    Close,
 }
 
 /// What a partition can be asked.
@@ -65,6 +69,12 @@ pub enum Question {
         /// The new log start offset.
         before: Option<Offset>,
     },
+    /// Has the transaction coordinator to be asked before a batch like this is appended? (KIP-890)
+    Verify(Verify),
+    /// Write the end of a transaction; the reply is that to an append for which all in-sync replicas count.
+    Mark(Mark),
+    /// Which producers are known? (KIP-664) Whoever has a replica answers.
+    DescribeProducers,
 }
 
 /// A request to append.
@@ -74,6 +84,72 @@ pub struct Append {
     pub batch: Validated,
     /// When to reply.
     pub acks: Acks,
+    /// Who wrote it.
+    pub origin: Origin,
+    /// Says that the coordinator knows of this partition: what the first batch of a transaction needs.
+    pub guard: Option<VerificationGuard>,
+}
+
+impl Append {
+    /// A batch of a client's.
+    #[must_use]
+    pub fn by_client(batch: Validated, acks: Acks, guard: Option<VerificationGuard>) -> Self {
+        Self { batch, acks, origin: Origin::Client, guard }
+    }
+
+    /// A batch of the coordinator that stands on this partition, for which all in-sync replicas count.
+    #[must_use]
+    pub fn by_coordinator(batch: Validated, guard: Option<VerificationGuard>) -> Self {
+        Self { batch, acks: Acks::All, origin: Origin::Coordinator, guard }
+    }
+}
+
+/// The first thing a partition hears of a transactional batch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verify {
+    /// The producer.
+    pub producer_id: ProducerId,
+    /// Its epoch.
+    pub producer_epoch: ProducerEpoch,
+    /// The sequence number of the batch's first record; −1 where a coordinator writes for the producer.
+    pub base_sequence: i32,
+    /// Which protocol the producer speaks.
+    pub protocol: TransactionProtocol,
+}
+
+/// What producer and coordinator make of a transaction's end (`transaction.version`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TransactionProtocol {
+    /// Versions 0 and 1: one epoch for many transactions; the client adds partitions itself.
+    SharedEpoch,
+    /// Version 2 (KIP-890): every transaction has an epoch of its own; the partition's leader adds it.
+    OwnEpoch,
+}
+
+impl TransactionProtocol {
+    /// The protocol of a `transaction.version`.
+    #[must_use]
+    pub fn of_version(version: i8) -> Self {
+        if version >= 2 { Self::OwnEpoch } else { Self::SharedEpoch }
+    }
+
+    /// Which epochs the end of such a transaction may have.
+    #[must_use]
+    pub fn marker_rule(self) -> MarkerRule {
+        match self {
+            Self::SharedEpoch => MarkerRule::SameOrLater,
+            Self::OwnEpoch => MarkerRule::Later,
+        }
+    }
+}
+
+/// The end of a transaction, to be written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    /// What is written.
+    pub marker: TransactionMarker,
+    /// Decides which epochs it may have.
+    pub protocol: TransactionProtocol,
 }
 
 /// When an append is acknowledged.
@@ -90,8 +166,10 @@ pub enum Acks {
 pub struct ReadRequest {
     /// The first offset wanted.
     pub from: Offset,
-    /// At most this many bytes, but always one whole batch where there is one.
+    /// At most this many bytes.
     pub max_bytes: u32,
+    /// What if the first batch alone is larger.
+    pub first_batch: FirstBatch,
     /// What may be seen.
     pub isolation: Isolation,
     /// The leader epoch as the reader knows it.

@@ -1,8 +1,8 @@
 //! What the leader of a partition does: append, acknowledge, move the high watermark.
 
 use ottla_log::DiskError;
-use ottla_log::producers::{Origin, Verdict};
-use ottla_protocol::batch::TimestampType;
+use ottla_log::producers::Verdict;
+use ottla_protocol::batch::{StampedBatch, TimestampType};
 use ottla_protocol::{LeaderEpoch, NodeId, Now, Offset, Refusal, Ticket};
 
 use crate::input::{Acks, Append, Lead};
@@ -42,15 +42,25 @@ impl Partition {
     ) -> Result<(), DiskError> {
         match self.try_append(now, &append)? {
             Err(refusal) => out.push(Output::Reply(ticket, Reply::Refused(refusal))),
-            Ok((appended, end)) => {
-                self.begin_flush(out)?;
-                self.advance_high_watermark(out);
-                if (append.acks == Acks::All || self.acknowledges_flushed()) && self.high_watermark < end {
-                    self.waiting.park_append(end, ticket, appended);
-                } else {
-                    out.push(Output::Reply(ticket, Reply::Appended(appended)));
-                }
-            }
+            Ok(written) => self.acknowledge(ticket, append.acks, written, out)?,
+        }
+        Ok(())
+    }
+
+    /// Replies to an append, at once or when the high watermark has come to the offset that has to be replicated for it.
+    pub(crate) fn acknowledge(
+        &mut self,
+        ticket: Ticket,
+        acks: Acks,
+        (appended, end): (Appended, Offset),
+        out: &mut Vec<Output>,
+    ) -> Result<(), DiskError> {
+        self.begin_flush(out)?;
+        self.advance_high_watermark(out);
+        if (acks == Acks::All || self.acknowledges_flushed()) && self.high_watermark < end {
+            self.waiting.park_append(end, ticket, appended);
+        } else {
+            out.push(Output::Reply(ticket, Reply::Appended(appended)));
         }
         Ok(())
     }
@@ -58,20 +68,17 @@ impl Partition {
     /// Writes the batch; gives what the producer is told and the offset that has to be replicated for it.
     ///
     /// The sequence of an idempotent producer is checked and the batch written in one step, so nothing comes between.
-    fn try_append(
+    pub(crate) fn try_append(
         &mut self,
         now: Now,
         append: &Append,
     ) -> Result<Result<(Appended, Offset), Refusal>, DiskError> {
-        let Some(leader) = &self.leader else { return Ok(Err(Refusal::NotLeaderOrFollower)) };
-        // As many as there can be, for a topic may ask for more in-sync replicas than it has replicas.
-        let needed = self.settings.min_insync_replicas.min(leader.replicas.len());
-        if append.acks == Acks::All && leader.isr.len() < needed {
-            return Ok(Err(Refusal::NotEnoughReplicas));
+        if let Err(refusal) = self.check_in_sync(append.acks) {
+            return Ok(Err(refusal));
         }
         let log_start = self.log.start_offset();
         let header = &append.batch.header;
-        match self.log.producers().check(header, Origin::Client) {
+        match self.admit(append) {
             Err(refusal) => return Ok(Err(refusal)),
             Ok(Verdict::Duplicate(earlier)) => {
                 let base_offset = earlier.first_offset();
@@ -81,8 +88,35 @@ impl Partition {
             }
             Ok(Verdict::New) => {}
         }
+        let base_offset = match self.write(now, append.batch.batch.clone())? {
+            Ok(base_offset) => base_offset,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        self.note_transaction(header);
+        let log_append_time_ms = self.stamps().then_some(header.max_timestamp);
+        Ok(Ok((Appended { base_offset, log_append_time_ms, log_start }, self.log.end_offset())))
+    }
+
+    /// Whether this node leads, and has enough replicas in sync for what is asked.
+    pub(crate) fn check_in_sync(&self, acks: Acks) -> Result<(), Refusal> {
+        let leader = self.leader.as_ref().ok_or(Refusal::NotLeaderOrFollower)?;
+        // As many as there can be, for a topic may ask for more in-sync replicas than it has replicas.
+        let needed = self.settings.min_insync_replicas.min(leader.replicas.len());
+        if acks == Acks::All && leader.isr.len() < needed {
+            return Err(Refusal::NotEnoughReplicas);
+        }
+        Ok(())
+    }
+
+    /// Puts a batch at the end of the log, where it gets its offset.
+    pub(crate) fn write(
+        &mut self,
+        now: Now,
+        batch: StampedBatch,
+    ) -> Result<Result<Offset, Refusal>, DiskError> {
+        let Some(leader) = &self.leader else { return Ok(Err(Refusal::NotLeaderOrFollower)) };
         let base_offset = self.log.end_offset();
-        let batch = append.batch.batch.clone().at(base_offset, leader.epoch);
+        let batch = batch.at(base_offset, leader.epoch);
         match self.log.append(now, std::slice::from_ref(&batch)) {
             Ok(appended) => self.flushing.note(now, appended.rolled),
             Err(error) if error.is_full() => {
@@ -92,11 +126,11 @@ impl Partition {
             }
             Err(error) => return Err(error),
         }
-        let log_append_time_ms = self.stamps().then_some(header.max_timestamp);
-        Ok(Ok((Appended { base_offset, log_append_time_ms, log_start }, self.log.end_offset())))
+        Ok(Ok(base_offset))
     }
 
-    fn stamps(&self) -> bool {
+    /// Whether the broker's time stands in the records.
+    pub(crate) fn stamps(&self) -> bool {
         self.settings.timestamp_type == TimestampType::LogAppendTime
     }
 

@@ -5,15 +5,21 @@
 
 mod flushing;
 mod input;
+mod journal;
 mod leader;
 mod output;
 mod partition;
 mod read;
 mod settings;
+mod transactions;
 mod waiting;
 
-pub use input::{Acks, Append, Input, Isolation, Lead, OffsetSpec, Question, ReadRequest};
-pub use output::{AbortedTransaction, Appended, EpochEnd, ListedOffset, Output, Read, Reply};
+pub use input::{
+    Acks, Append, Input, Isolation, Lead, Mark, OffsetSpec, Question, ReadRequest, TransactionProtocol, Verify,
+};
+pub use journal::Stretch;
+pub use output::{AbortedTransaction, Appended, EpochEnd, ListedOffset, Output, ProducerState, Read, Reply};
 pub use ottla_protocol::Ticket;
 pub use partition::Partition;
 pub use settings::TopicSettings;
+pub use transactions::VerificationGuard;

@@ -2,8 +2,9 @@
 
 use ottla_log::{DiskError, PendingFlush, Slice};
 use ottla_protocol::batch::RecordError;
-use ottla_protocol::{LeaderEpoch, Offset, ProducerId, Refusal, Ticket};
+use ottla_protocol::{LeaderEpoch, Offset, ProducerEpoch, ProducerId, Refusal, Ticket};
 
+use crate::transactions::VerificationGuard;
 
 /// One output of [`crate::Partition::step`].
 #[derive(Debug)]
@@ -12,6 +13,8 @@ pub enum Output {
     Reply(Ticket, Reply),
     /// Run this on a thread that may wait for the disk, and come back with [`crate::Input::Flushed`]. One at a time.
     Flush(PendingFlush),
+    /// The log is closed, and everything in it on the disk for good.
+    Closed,
     /// The disk failed under the log: its directory must go offline.
     Failed(DiskError),
 }
@@ -33,6 +36,10 @@ pub enum Reply {
     EpochEnd(Option<EpochEnd>),
     /// To DeleteRecords: the new low watermark.
     LowWatermark(Offset),
+    /// To Verify: what the append needs once the coordinator has agreed; `None` where nobody has to be asked.
+    Verification(Option<VerificationGuard>),
+    /// To DescribeProducers.
+    Producers(Vec<ProducerState>),
     /// No.
     Refused(Refusal),
 }
@@ -102,4 +109,21 @@ pub struct EpochEnd {
     pub epoch: LeaderEpoch,
     /// The first offset of the next epoch, or the log end.
     pub end: Offset,
+}
+
+/// What a partition knows of one producer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProducerState {
+    /// Who it is.
+    pub id: ProducerId,
+    /// Its epoch.
+    pub epoch: ProducerEpoch,
+    /// Sequence number of its last record; −1 where none of its epoch is remembered.
+    pub last_sequence: i32,
+    /// Timestamp of its last batch or marker, in ms.
+    pub last_timestamp_ms: i64,
+    /// Epoch of the coordinator that wrote its last marker; −1 where there was none.
+    pub coordinator_epoch: i32,
+    /// Where its open transaction begins.
+    pub transaction_start: Option<Offset>,
 }

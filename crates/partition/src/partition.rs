@@ -10,6 +10,7 @@ use crate::input::{Input, Isolation, Lead, Question};
 use crate::leader::Leader;
 use crate::output::{Output, Reply};
 use crate::settings::TopicSettings;
+use crate::transactions::Verifications;
 use crate::waiting::Waiting;
 
 /// See the module. Created without a role: until told to lead, it refuses every question.
@@ -22,15 +23,19 @@ pub struct Partition {
     pub(crate) high_watermark: Offset,
     pub(crate) waiting: Waiting,
     pub(crate) flushing: Flushing,
+    pub(crate) verifications: Verifications,
     /// The disk has failed: the log answers nobody any more.
-    offline: bool,
+    pub(crate) offline: bool,
 }
 
 impl Partition {
     /// A partition over its opened log. `high_watermark` comes from the checkpoint and is bounded by the log.
     #[must_use]
     pub fn new(id: PartitionId, log: Log, settings: Arc<TopicSettings>, high_watermark: Offset) -> Self {
+        let mut log = log;
         let high_watermark = high_watermark.clamp(log.start_offset(), log.end_offset());
+        // Reading the log again has found ends of transactions that were replicated long ago.
+        log.producers_mut().high_watermark_moved(high_watermark);
         Self {
             id,
             log,
@@ -39,6 +44,7 @@ impl Partition {
             high_watermark,
             waiting: Waiting::default(),
             flushing: Flushing::default(),
+            verifications: Verifications::default(),
             offline: false,
         }
     }
@@ -61,15 +67,6 @@ impl Partition {
         self.high_watermark
     }
 
-    /// The end of what no open transaction may still change, as far as it is replicated.
-    #[must_use]
-    pub fn last_stable(&self) -> Offset {
-        self.log
-            .producers()
-            .first_unstable_offset()
-            .map_or(self.high_watermark, |first| first.min(self.high_watermark))
-    }
-
     /// Takes one input to its end.
     pub fn step(&mut self, now: Now, input: Input, out: &mut Vec<Output>) {
         let outcome = match input {
@@ -81,6 +78,7 @@ impl Partition {
                 }
                 outcome
             }
+            Input::Lead(_) if self.flushing.is_ending() => Ok(()),
             Input::Lead(lead) => self.lead(lead, out),
             Input::StepDown => {
                 self.leader = None;
@@ -92,7 +90,8 @@ impl Partition {
                 self.settings = settings;
                 Ok(())
             }
-            Input::Retain if self.offline => Ok(()),
+            Input::Retain | Input::Close if self.offline => Ok(()),
+            Input::Retain if self.flushing.is_ending() => Ok(()),
             Input::Retain => self.retain(now),
             Input::Look => {
                 self.waiting.forget_late(now);
@@ -101,18 +100,11 @@ impl Partition {
             }
             Input::Flushed(_) if self.offline => Ok(()),
             Input::Flushed(flushed) => self.flushed(flushed, out),
+            Input::Close => self.close(out),
         };
         if let Err(error) = outcome {
             self.fail(error, out);
         }
-    }
-
-    /// Closes the log in good order; everything in it is then on the disk for good.
-    ///
-    /// # Errors
-    /// The disk's, also one that struck before.
-    pub fn close(self) -> Result<Offset, DiskError> {
-        self.log.close()
     }
 
     /// Refuses everybody who waits, and gives the log away: the partition is no longer here.
@@ -122,7 +114,7 @@ impl Partition {
         self.log
     }
 
-    fn refuse_waiting(&mut self, refusal: Refusal, out: &mut Vec<Output>) {
+    pub(crate) fn refuse_waiting(&mut self, refusal: Refusal, out: &mut Vec<Output>) {
         for ticket in self.waiting.take_all() {
             out.push(Output::Reply(ticket, Reply::Refused(refusal)));
         }
@@ -139,12 +131,15 @@ impl Partition {
             out.push(Output::Reply(ticket, Reply::Refused(Refusal::KafkaStorageError)));
             return Ok(());
         }
-        if self.leader.is_none() {
+        if self.leader.is_none() && !matches!(question, Question::DescribeProducers) {
             out.push(Output::Reply(ticket, Reply::Refused(Refusal::NotLeaderOrFollower)));
             return Ok(());
         }
         let reply = match question {
             Question::Append(append) => return self.append(now, ticket, append, out),
+            Question::Mark(mark) => return self.mark(now, ticket, mark, out),
+            Question::Verify(verify) => self.verify(now, &verify).map(Reply::Verification),
+            Question::DescribeProducers => Ok(Reply::Producers(self.describe_producers())),
             Question::AwaitGrowth { beyond, isolation, until } => {
                 if self.readable_end(isolation) <= beyond {
                     self.waiting.park_reader(ticket, beyond, isolation, until);
@@ -208,6 +203,7 @@ impl Partition {
     fn retain(&mut self, now: Now) -> Result<(), DiskError> {
         let expiration_ms = self.settings.log.producer_expiration_ms;
         self.log.producers_mut().expire(now.wall_ms, expiration_ms);
+        self.verifications.expire(now.wall_ms, expiration_ms);
         self.log.retain(now, self.high_watermark)?.erase()
     }
 
@@ -217,7 +213,7 @@ impl Partition {
         self.refuse_waiting(Refusal::KafkaStorageError, out);
     }
 
-    fn fail(&mut self, error: DiskError, out: &mut Vec<Output>) {
+    pub(crate) fn fail(&mut self, error: DiskError, out: &mut Vec<Output>) {
         self.go_offline(out);
         out.push(Output::Failed(error));
     }

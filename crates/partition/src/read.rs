@@ -1,6 +1,6 @@
 //! What can be asked of a partition's log without changing it, and the deletion of its oldest records.
 
-use ottla_log::{DiskError, FirstBatch, ReadError, ReadLimit};
+use ottla_log::{DiskError, ReadError, ReadLimit};
 use ottla_protocol::{LeaderEpoch, Offset, Refusal};
 
 use crate::input::{Isolation, OffsetSpec, ReadRequest};
@@ -36,30 +36,34 @@ impl Partition {
         if request.from < self.log.start_offset() || request.from > self.log.end_offset() {
             return Ok(Err(Refusal::OffsetOutOfRange));
         }
+        let mut end = request.from;
         if request.from < readable_end {
             let limit = ReadLimit {
                 up_to: readable_end,
                 max_bytes: request.max_bytes,
-                first_batch: FirstBatch::AnySize,
+                first_batch: request.first_batch,
             };
-            read.slices = match self.log.read(request.from, limit) {
-                Ok(found) => found.slices,
+            match self.log.read(request.from, limit) {
+                Ok(found) => {
+                    read.slices = found.slices;
+                    end = found.next;
+                }
                 Err(ReadError::OutOfRange { .. }) => return Ok(Err(Refusal::OffsetOutOfRange)),
                 Err(ReadError::Disk(error)) => return Err(error),
-            };
+            }
         }
         if request.isolation == Isolation::ReadCommitted {
-            read.aborted = Some(self.aborted(request.from, &read)?);
+            read.aborted = Some(self.aborted(request.from, end)?);
         }
         Ok(Ok(read))
     }
 
-    /// The aborted transactions whose records lie among those read.
-    fn aborted(&self, from: Offset, read: &Read) -> Result<Vec<AbortedTransaction>, DiskError> {
-        if read.slices.is_empty() {
+    /// The aborted transactions that have records in `from..end`.
+    fn aborted(&self, from: Offset, end: Offset) -> Result<Vec<AbortedTransaction>, DiskError> {
+        if end <= from {
             return Ok(Vec::new());
         }
-        let aborted = self.log.aborted_transactions(from, read.readable_end)?;
+        let aborted = self.log.aborted_transactions(from, end)?;
         let row = |a: ottla_log::AbortedTransaction| AbortedTransaction {
             producer: a.producer_id,
             first_offset: a.first_offset,

@@ -26,6 +26,8 @@ pub struct TopicSettings {
     pub flush_messages: i64,
     /// `flush.ms`: how long a record may be in memory only.
     pub flush_ms: i64,
+    /// `transaction.partition.verification.enable`: a transaction begins here only with the coordinator's word for it.
+    pub verifies_transactions: bool,
     /// What the log itself needs: segment sizes, retention, flushing.
     pub log: ottla_log::LogConfig,
 }

@@ -20,6 +20,9 @@ use crate::decider::{Around, Decider, Decision, Producer, Written};
 /// How long a decider rests after a decision of its own that could not be written, in ms.
 const AFTER_UNWRITTEN_MS: i64 = 500;
 
+/// How long it rests when it wanted to be asked and had nothing to say, in ms.
+const AFTER_NOTHING_MS: i64 = 10;
+
 /// How many decisions of its own a decider may make before others have their turn.
 const DECISIONS_AT_ONCE: usize = 32;
 
@@ -151,7 +154,12 @@ impl<D: Decider> Hosted<D> {
         }
         self.rests_until = None;
         for _ in 0..DECISIONS_AT_ONCE {
-            let Some(decision) = self.decider.tick(around) else { return };
+            let Some(decision) = self.decider.tick(around) else {
+                // Whoever has nothing to say at his time is not asked again within the same moment.
+                let is_due = self.decider.deadline().is_some_and(|due| around.now.reached(due));
+                self.rests_until = is_due.then(|| around.now.after_ms(AFTER_NOTHING_MS));
+                return;
+            };
             if !self.carry_out(around, journal, decision) {
                 // The same would be decided again at once, and would fail again.
                 self.rests_until = Some(around.now.after_ms(AFTER_UNWRITTEN_MS));

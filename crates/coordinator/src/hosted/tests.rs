@@ -24,6 +24,8 @@ struct Toy {
     alarm: Option<Deadline>,
     unwritten: Vec<(Vec<Entry>, Refusal)>,
     is_loaded: bool,
+    /// It has nothing to say when its alarm goes off.
+    is_silent: bool,
 }
 
 /// A name and its new number, `None` to forget it.
@@ -87,7 +89,8 @@ impl Decider for Toy {
 
     fn tick(&mut self, around: Around<'_>) -> Option<Decided> {
         self.alarm.filter(|&alarm| around.now.reached(alarm))?;
-        Some(Decision { records: vec![("alarm".into(), Some(1))], ..Decision::nothing() })
+        (!self.is_silent)
+            .then(|| Decision { records: vec![("alarm".into(), Some(1))], ..Decision::nothing() })
     }
 
     fn deadline(&self) -> Option<Deadline> {
@@ -379,6 +382,15 @@ fn what_time_brings_is_written_and_not_tried_in_a_hurry() {
     assert_eq!(world.hosted.deadline(), None);
 }
 
+#[test]
+fn whoever_has_nothing_to_say_is_not_asked_all_the_time() {
+    let mut world = World::new();
+    world.hosted.decider.is_silent = true;
+    world.ask(Ask::Wake(at(100).after_ms(0)));
+    world.tick(100);
+    assert_eq!(world.hosted.deadline(), Some(at(110).after_ms(0)));
+}
+
 /// What happens in a random life.
 #[derive(Clone, Debug)]
 enum Step {
@@ -441,7 +453,8 @@ proptest! {
             prop_assert!(end <= high_watermark);
             let mut left = world.log.clone();
             left.batches.retain(|batch| batch.header().next_offset() <= end);
-            prop_assert_eq!(&World::over(left).hosted.decider().numbers, &state);
+            let reborn = World::over(left);
+            prop_assert_eq!(&reborn.hosted.decider().numbers, &state);
         }
     }
 }

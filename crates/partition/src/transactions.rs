@@ -117,11 +117,7 @@ impl Verifications {
 
 impl Partition {
     /// Whether the coordinator has to be asked before this producer's batch is appended, and under which guard.
-    pub(crate) fn verify(
-        &mut self,
-        now: Now,
-        verify: &Verify,
-    ) -> Result<Option<VerificationGuard>, Refusal> {
+    pub(crate) fn verify(&mut self, now: Now, verify: &Verify) -> Result<Option<VerificationGuard>, Refusal> {
         let producers = self.log.producers();
         let known = producers.get(verify.producer_id);
         if known.is_some_and(|entry| verify.producer_epoch < entry.epoch) {

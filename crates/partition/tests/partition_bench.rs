@@ -26,9 +26,13 @@ const SECOND_US: u64 = 1_000_000;
 
 /// See the module.
 pub struct Bench {
+    /// Where the log lies.
     pub disk: MemoryDisk,
+    /// What the topic is set to.
     pub settings: TopicSettings,
+    /// The partition, while it is open.
     pub partition: Option<Partition>,
+    /// The present moment.
     pub now: Now,
     flushes: VecDeque<PendingFlush>,
     names: BTreeMap<u64, String>,
@@ -230,7 +234,8 @@ impl Bench {
         let mut builder = BatchBuilder::new();
         for value in records {
             let value = value.as_bytes();
-            let record = RecordParts { timestamp: self.now.wall_ms, value: Some(value), ..RecordParts::default() };
+            let record =
+                RecordParts { timestamp: self.now.wall_ms, value: Some(value), ..RecordParts::default() };
             builder.append(&record).expect("a small record");
         }
         let mut fields = BatchFields::default();
@@ -344,7 +349,10 @@ impl Bench {
             Reply::Listed(listed) => vec![match listed {
                 None => format!("{name}: none"),
                 Some(ListedOffset { offset, timestamp_ms, epoch }) => {
-                    format!("{name}: {offset} time {timestamp_ms} epoch {}", epoch.map_or(-1, |epoch| epoch.0))
+                    format!(
+                        "{name}: {offset} time {timestamp_ms} epoch {}",
+                        epoch.map_or(-1, |epoch| epoch.0)
+                    )
                 }
             }],
             Reply::EpochEnd(end) => vec![format!("{name}: {end:?}")],

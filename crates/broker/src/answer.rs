@@ -11,7 +11,7 @@ use ottla_protocol::time::Deadline;
 use ottla_protocol::{Message, PartitionId};
 
 use crate::context::Context;
-use crate::control;
+use crate::{control, coordinators};
 
 /// The outcome of an API function.
 pub enum Answer<T> {
@@ -41,8 +41,19 @@ pub struct Ask<T> {
     pub until: Until,
     /// When to go on with what has come.
     pub deadline: Option<Deadline>,
+    /// Whether the connection's next requests have to wait.
+    pub behind: Behind,
     /// The rest of the function.
     pub then: Then<T>,
+}
+
+/// What becomes of requests that have come behind one in progress.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Behind {
+    /// Those may begin of which [`crate::session`] says so: what they ask comes behind what this one has asked.
+    MayBegin,
+    /// None begins, for what this one has still to ask must come before what they ask.
+    Waits,
 }
 
 /// The rest of an API function: from replies to the next answer.
@@ -55,12 +66,16 @@ pub enum Until {
     All,
     /// The first one.
     Any,
+    /// None: only the deadline counts.
+    Deadline,
 }
 
 /// One question of an [`Ask`].
 pub enum Question {
     /// To the owner of a partition.
     Partition(PartitionId, ottla_partition::Question),
+    /// To the coordinator that stands on a partition.
+    Coordinator(PartitionId, coordinators::Command),
     /// To the node's control.
     Control(control::Command),
 }
@@ -70,6 +85,8 @@ pub enum Question {
 pub enum Answered {
     /// From a partition.
     Partition(Reply),
+    /// From a coordinator.
+    Coordinator(coordinators::Reply),
     /// From control.
     Control(control::Reply),
 }
@@ -83,6 +100,14 @@ impl Replies {
     pub fn partition(&mut self, index: usize) -> Option<Reply> {
         match self.0.get_mut(index).and_then(Option::take) {
             Some(Answered::Partition(reply)) => Some(reply),
+            _ => None,
+        }
+    }
+
+    /// The coordinator's reply to question `index`.
+    pub fn coordinator(&mut self, index: usize) -> Option<coordinators::Reply> {
+        match self.0.get_mut(index).and_then(Option::take) {
+            Some(Answered::Coordinator(reply)) => Some(reply),
             _ => None,
         }
     }
@@ -120,7 +145,7 @@ impl<T> Answer<T> {
         deadline: Option<Deadline>,
         then: impl FnOnce(&mut Context<'_>, Replies) -> Self + 'static,
     ) -> Self {
-        Self::Ask(Ask { questions, until: Until::All, deadline, then: Box::new(then) })
+        Self::ask(questions, Until::All, deadline, then)
     }
 
     /// Asks and goes on with the first reply, or at the deadline.
@@ -129,7 +154,30 @@ impl<T> Answer<T> {
         deadline: Option<Deadline>,
         then: impl FnOnce(&mut Context<'_>, Replies) -> Self + 'static,
     ) -> Self {
-        Self::Ask(Ask { questions, until: Until::Any, deadline, then: Box::new(then) })
+        Self::ask(questions, Until::Any, deadline, then)
+    }
+
+    /// Goes on at the deadline.
+    pub fn pause(deadline: Deadline, then: impl FnOnce(&mut Context<'_>, Replies) -> Self + 'static) -> Self {
+        Self::ask(Vec::new(), Until::Deadline, Some(deadline), then)
+    }
+
+    fn ask(
+        questions: Vec<Question>,
+        until: Until,
+        deadline: Option<Deadline>,
+        then: impl FnOnce(&mut Context<'_>, Replies) -> Self + 'static,
+    ) -> Self {
+        Self::Ask(Ask { questions, until, deadline, behind: Behind::MayBegin, then: Box::new(then) })
+    }
+
+    /// Lets the connection's next requests wait until this one asks nothing more, or asks again without this.
+    #[must_use]
+    pub fn alone(mut self) -> Self {
+        if let Self::Ask(ask) = &mut self {
+            ask.behind = Behind::Waits;
+        }
+        self
     }
 }
 
@@ -144,7 +192,13 @@ impl<T: 'static> Answer<T> {
                 let then = ask.then;
                 let then =
                     Box::new(move |context: &mut Context<'_>, replies| then(context, replies).map(change));
-                Self::Ask(Ask { questions: ask.questions, until: ask.until, deadline: ask.deadline, then })
+                Self::Ask(Ask {
+                    questions: ask.questions,
+                    until: ask.until,
+                    deadline: ask.deadline,
+                    behind: ask.behind,
+                    then,
+                })
             }
             Self::Silent => Self::Silent,
             Self::Close(why) => Self::Close(why),
@@ -165,6 +219,7 @@ impl<T: Message + 'static> Answer<T> {
                     questions: ask.questions,
                     until: ask.until,
                     deadline: ask.deadline,
+                    behind: ask.behind,
                     then: Box::new(move |context, replies| then(context, replies).erase()),
                 })
             }

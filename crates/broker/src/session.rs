@@ -1,7 +1,8 @@
 //! One client connection: which requests are in progress, what they wait for, and in which order they are answered.
 //!
 //! Responses leave in the order in which the requests came. A request is begun only when those before it are done,
-//! but Produce may follow Produce at once: their appends reach a partition in the order in which they were asked.
+//! but Produce may follow Produce as soon as that has asked for its appends: these reach a partition in the order in
+//! which they were asked.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use ottla_protocol::compression::Codecs;
 use ottla_protocol::time::Deadline;
 use ottla_protocol::{ApiKey, Now};
 
-use crate::answer::{Answer, Answered, Encodable, Question, Replies, Response, Then, Until};
+use crate::answer::{Answer, Answered, Ask, Behind, Encodable, Question, Replies, Response, Then, Until};
 use crate::api;
 use crate::context::Context;
 use crate::core::{Chunk, CoreId, SessionId};
@@ -73,6 +74,7 @@ struct Waiting {
     replies: Vec<Option<Answered>>,
     missing: usize,
     deadline: Option<Deadline>,
+    behind: Behind,
     then: Then<Box<dyn Encodable>>,
 }
 
@@ -199,14 +201,16 @@ impl Session {
     }
 
     fn may_begin(&self, frame: &Bytes) -> bool {
-        let waiting = self.in_progress.iter().filter(|request| matches!(request.state, State::Waiting(_)));
-        let mut waiting = waiting.peekable();
-        if waiting.peek().is_none() {
+        let mut waiting = self.in_progress.iter().filter_map(|request| match &request.state {
+            State::Waiting(waiting) => Some((request.head.key, waiting.behind)),
+            State::Done(_) => None,
+        });
+        if waiting.clone().next().is_none() {
             return true;
         }
         frame::peek_key(frame) == Some(ApiKey::Produce.code())
             && self.in_progress.len() < IN_PROGRESS_MAX
-            && waiting.all(|request| request.head.key == ApiKey::Produce)
+            && waiting.all(|before| before == (ApiKey::Produce, Behind::MayBegin))
     }
 
     fn begin(&mut self, around: &mut Surroundings<'_>, frame: Bytes, asks: &mut Asks) {
@@ -263,9 +267,11 @@ impl Session {
                 let missing = match ask.until {
                     Until::All => count,
                     Until::Any => count.min(1),
+                    Until::Deadline => 1,
                 };
                 let replies = std::iter::repeat_with(|| None).take(count).collect();
-                let waiting = Waiting { replies, missing, deadline: ask.deadline, then: ask.then };
+                let Ask { deadline, behind, then, .. } = ask;
+                let waiting = Waiting { replies, missing, deadline, behind, then };
                 self.in_progress[place].state = State::Waiting(waiting);
                 if missing == 0 {
                     self.go_on(around, place, asks);

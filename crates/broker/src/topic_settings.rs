@@ -26,6 +26,7 @@ pub fn resolve(settings: &Settings, own: &Overrides) -> TopicSettings {
         deletes: has("delete"),
         flush_messages: topic.long("flush.messages").max(1),
         flush_ms: topic.long("flush.ms"),
+        verifies_transactions: settings.node().boolean("transaction.partition.verification.enable"),
         log: crate::log_config::resolve(&settings.node(), &topic),
     }
 }

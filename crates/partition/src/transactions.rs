@@ -19,8 +19,8 @@ use crate::partition::Partition;
 /// Producers whose transactions wait for the coordinator's word at once; beyond, the one that waits longest starts over.
 const VERIFICATIONS_MAX: usize = 10_000;
 
-/// Names one verification: no other in the life of the process, so that an answer which comes after the transaction
-/// has ended counts for nothing.
+/// Names one verification, and no other for as long as the partition is open, so that an answer which comes after the
+/// transaction has ended counts for nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct VerificationGuard(u64);
 

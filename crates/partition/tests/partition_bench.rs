@@ -201,6 +201,7 @@ impl Bench {
     }
 
     fn open(&mut self, words: &Words<'_>) -> Vec<String> {
+        self.guards.clear();
         let stop = if words.has("clean") { Stop::Clean } else { Stop::Unclean };
         let log_start = Offset(words.number("start").unwrap_or(0));
         let hint = OpenHint { stop, recovery_point: Offset::ZERO, log_start };

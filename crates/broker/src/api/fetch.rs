@@ -3,6 +3,7 @@
 //! v4 record batches and isolation, v7 sessions (KIP-227), v9 leader epochs (KIP-320), v12 diverging epochs,
 //! v13 topic ids (KIP-516), v16 leader hints (KIP-951). Versions 0–3 would need the old message formats.
 
+use ottla_log::FirstBatch;
 use ottla_partition::{Isolation, Question as Ask, Read, ReadRequest, Reply};
 use ottla_protocol::codec::Records;
 use ottla_protocol::messages::fetch::{
@@ -21,6 +22,9 @@ use crate::topics::Key;
 /// The first version whose clients know KAFKA_STORAGE_ERROR (KIP-112).
 const KNOWS_STORAGE_ERRORS: i16 = 6;
 
+/// The first version whose clients look at the error of the whole response first.
+const ONE_ERROR_FOR_ALL: i16 = 13;
+
 /// What one fetch is after, over all its rounds of reading and waiting.
 struct Fetch {
     plan: Plan,
@@ -37,6 +41,10 @@ type Outcome = Result<Read, Refusal>;
 
 /// Reads; where there is too little, waits for growth and reads again, until there is enough or time is up.
 pub fn answer(mut request: FetchRequest, context: &mut Context<'_>) -> Answer<FetchResponse> {
+    let isolation = match isolation(request.isolation_level) {
+        Ok(isolation) => isolation,
+        Err(refusal) => return refuse_all(request, refusal, context.version),
+    };
     let fresh_id = context.fresh_fetch_session_id();
     let by = Key::since(context.version, 13);
     let plan = match context.fetch_session.plan(&mut request, by, fresh_id) {
@@ -65,7 +73,7 @@ pub fn answer(mut request: FetchRequest, context: &mut Context<'_>) -> Answer<Fe
     let fetch = Fetch {
         plan,
         targets,
-        isolation: isolation(request.isolation_level),
+        isolation,
         min_bytes: u64::try_from(request.min_bytes).unwrap_or(0).min(max_bytes),
         max_bytes,
         deadline: context.now.after_ms(i64::from(request.max_wait_ms)),
@@ -73,9 +81,34 @@ pub fn answer(mut request: FetchRequest, context: &mut Context<'_>) -> Answer<Fe
     read(fetch, context)
 }
 
-/// The isolation level on the wire: 0 or 1.
-pub fn isolation(level: i8) -> Isolation {
-    if level == 1 { Isolation::ReadCommitted } else { Isolation::ReadUncommitted }
+/// The isolation level on the wire.
+///
+/// # Errors
+/// What Kafka, which has no word for it, answers to any other.
+pub fn isolation(level: i8) -> Result<Isolation, Refusal> {
+    match level {
+        0 => Ok(Isolation::ReadUncommitted),
+        1 => Ok(Isolation::ReadCommitted),
+        _ => Err(Refusal::UnknownServerError),
+    }
+}
+
+/// The same refusal for the whole request, and for each partition where the version has no other place for it.
+fn refuse_all(request: FetchRequest, refusal: Refusal, version: i16) -> Answer<FetchResponse> {
+    let mut body =
+        FetchResponse { error_code: refusal.code(), session_id: request.session_id, ..Default::default() };
+    let topics = request.topics.into_iter().filter(|_| version < ONE_ERROR_FOR_ALL);
+    body.responses.extend(topics.map(|topic| {
+        let rows = topic.partitions.iter().map(|partition| PartitionData {
+            partition_index: partition.partition,
+            error_code: refusal.code(),
+            high_watermark: -1,
+            records: Some(Records::Bytes(bytes::Bytes::new())),
+            ..Default::default()
+        });
+        FetchableTopicResponse { partitions: rows.collect(), topic: topic.topic, ..Default::default() }
+    }));
+    Answer::reply(body)
 }
 
 fn read(fetch: Fetch, context: &mut Context<'_>) -> Answer<FetchResponse> {
@@ -91,9 +124,32 @@ fn read(fetch: Fetch, context: &mut Context<'_>) -> Answer<FetchResponse> {
     Answer::ask_all(questions, None, move |context, replies| {
         let outcomes = outcomes(&fetch, replies);
         if fetch.is_enough(&outcomes) || context.now.reached(fetch.deadline) {
-            return respond(&fetch, outcomes, context);
+            return trim(fetch, outcomes, context);
         }
         wait(fetch, &outcomes)
+    })
+}
+
+/// Reads less of the first partition that goes beyond the response's limit, so that the response is filled up.
+fn trim(fetch: Fetch, mut outcomes: Vec<Outcome>, context: &mut Context<'_>) -> Answer<FetchResponse> {
+    let Some((index, left)) = fetch.first_beyond(&outcomes) else {
+        return respond(&fetch, outcomes, context);
+    };
+    let mut asked = fetch
+        .targets
+        .iter()
+        .zip(&fetch.plan.wanted)
+        .filter_map(|(target, wanted)| target.as_ref().ok().map(|&id| (id, fetch.read_request(wanted))));
+    let Some((id, request)) = asked.nth(index) else { return respond(&fetch, outcomes, context) };
+    let max_bytes = u32::try_from(left).unwrap_or(u32::MAX);
+    let request = ReadRequest { max_bytes, first_batch: FirstBatch::WithinLimit, ..request };
+    let question = Question::Partition(id, Ask::Read(request));
+    drop(asked);
+    Answer::ask_all(vec![question], None, move |context, mut replies| {
+        if let Some(Reply::Read(read)) = replies.partition(0) {
+            outcomes[index] = Ok(read);
+        }
+        respond(&fetch, outcomes, context)
     })
 }
 
@@ -118,10 +174,25 @@ impl Fetch {
         ReadRequest {
             from: Offset(partition.fetch_offset),
             max_bytes: u32::try_from(limit).unwrap_or(u32::MAX),
+            first_batch: FirstBatch::AnySize,
             isolation: self.isolation,
             current_leader_epoch: epoch(partition.current_leader_epoch),
             last_fetched_epoch: epoch(partition.last_fetched_epoch),
         }
+    }
+
+    /// The first partition of those asked that does not fit into the response behind those before it, and the bytes that
+    /// they leave for it.
+    fn first_beyond(&self, outcomes: &[Outcome]) -> Option<(usize, u64)> {
+        let mut left = self.max_bytes;
+        for (index, read) in outcomes.iter().enumerate() {
+            let bytes = read.as_ref().map_or(0, Read::bytes);
+            if bytes > left && left < self.max_bytes {
+                return (left > 0).then_some((index, left));
+            }
+            left = left.saturating_sub(bytes);
+        }
+        None
     }
 
     /// Whether the response may leave now: enough bytes, or something that the client has to hear at once.

@@ -21,7 +21,10 @@ use ottla_protocol::PartitionId;
 
 /// Asks the owner of each partition.
 pub fn answer(request: ListOffsetsRequest, context: &mut Context<'_>) -> Answer<ListOffsetsResponse> {
-    let isolation = isolation(request.isolation_level);
+    let isolation = match isolation(request.isolation_level) {
+        Ok(isolation) => isolation,
+        Err(refusal) => return refuse_all(request, refusal),
+    };
     let repeated = repeated(&request);
     let mut response = ListOffsetsResponse::default();
     let mut scatter = Scatter::default();
@@ -63,6 +66,19 @@ pub fn answer(request: ListOffsetsRequest, context: &mut Context<'_>) -> Answer<
         }
         Answer::reply(response)
     })
+}
+
+/// The same refusal for every partition.
+fn refuse_all(request: ListOffsetsRequest, refusal: Refusal) -> Answer<ListOffsetsResponse> {
+    let topics = request.topics.into_iter().map(|topic| {
+        let rows = topic.partitions.iter().map(|partition| ListOffsetsPartitionResponse {
+            partition_index: partition.partition_index,
+            error_code: refusal.code(),
+            ..unanswered()
+        });
+        ListOffsetsTopicResponse { partitions: rows.collect(), name: topic.name }
+    });
+    Answer::reply(ListOffsetsResponse { topics: topics.collect(), ..Default::default() })
 }
 
 /// Partitions that are asked for more than once: none of them is answered.

@@ -72,7 +72,9 @@ fn limits_hold_but_for_one_batch() {
     assert_eq!(lengths(&mut world, 0, 0), [batch, 0, 0]);
     assert_eq!(lengths(&mut world, -1, -1), [batch, 0, 0]);
     let half = lengths(&mut world, batch as i32 * 15, 1 << 20);
-    assert!(half.iter().sum::<usize>() <= batch * 15 && half[0] == batch * 10, "{half:?}");
+    assert_eq!(half, [batch * 10, batch * 5, 0], "the limit is filled with whole batches");
+    let little = lengths(&mut world, batch as i32 * 10 + 5, 1 << 20);
+    assert_eq!(little, [batch * 10, 0, 0], "what is left is too little for a batch");
 }
 
 #[test]

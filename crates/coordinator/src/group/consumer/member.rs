@@ -74,7 +74,10 @@ impl Member {
     /// One of which nothing is known.
     pub fn new(id: &str) -> Self {
         let metadata = ConsumerGroupMemberMetadataValue {
+            instance_id: None,
+            rack_id: None,
             subscribed_topic_regex: Some(String::new()),
+            server_assignor: None,
             ..Default::default()
         };
         Self {

@@ -1,0 +1,6 @@
+//! What the tests of consumer groups share.
+
+pub mod cluster;
+pub mod host;
+pub mod tell;
+pub mod world;

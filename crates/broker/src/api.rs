@@ -3,37 +3,60 @@
 //! A key without a row is not served and not advertised. What ApiVersions advertises, the dispatcher and
 //! `docs/compatibility.md` come from here.
 
+mod add_offsets_to_txn;
+mod add_partitions_to_txn;
 mod alter_configs;
 mod alter_partition_reassignments;
 mod api_versions;
 mod compatibility;
+mod consumer_group_describe;
+mod consumer_group_heartbeat;
+mod coordinate;
 mod create_partitions;
 mod create_topics;
+mod delete_groups;
 mod delete_records;
 mod delete_topics;
 mod describe_cluster;
 mod describe_configs;
+mod describe_groups;
+mod describe_producers;
 mod describe_quorum;
 mod describe_topic_partitions;
+mod describe_transactions;
 mod elect_leaders;
+mod end_txn;
 mod fetch;
 mod find_coordinator;
 mod forward;
+mod heartbeat;
 mod init_producer_id;
+mod join_group;
 mod leader_hint;
+mod leave_group;
 mod list_config_resources;
+mod list_groups;
 mod list_offsets;
 mod list_partition_reassignments;
+mod list_transactions;
 mod metadata;
+mod offset_commit;
+mod offset_delete;
+mod offset_fetch;
 mod offset_for_leader_epoch;
 mod produce;
 mod scatter;
+mod sync_group;
 mod table;
+mod txn_offset_commit;
+mod transact;
 mod unregister_broker;
 mod update_features;
+mod write_txn_markers;
 
 pub use compatibility::page as compatibility_page;
 pub use table::{Access, Listeners, Row, row, rows};
+pub(crate) use write_txn_markers::mark as mark_of;
 
 use ottla_protocol::codec::Reader;
 use ottla_protocol::{ApiKey, Refusal};

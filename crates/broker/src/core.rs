@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use ottla_coordinator::Around;
 use ottla_log::{Flushed, PendingFlush, Slice};
 use ottla_metadata::{Delta, Image};
 use ottla_partition::Ticket;
@@ -16,6 +17,8 @@ use ottla_protocol::{Now, Offset, PartitionId};
 
 use crate::answer::{Answered, Question};
 use crate::control::{self, Place};
+use crate::coordinators::{self, NOBODY};
+use crate::errands::{Begun, ERRANDS, Errands};
 use crate::node::Node;
 use crate::session::{Session, Surroundings};
 use crate::shard::Shard;
@@ -66,6 +69,10 @@ pub enum Input {
 pub enum Message {
     /// A session of another core asks one of this core's partitions.
     Question(Ticket, PartitionId, ottla_partition::Question),
+    /// A session of another core asks the coordinator on one of this core's partitions.
+    ToCoordinator(Ticket, PartitionId, coordinators::Command),
+    /// The core says to itself: there is more to be loaded. So others have their turn in between.
+    Load,
     /// A reply to one of this core's sessions.
     Answered(Ticket, Answered),
     /// These partitions will be gone with the next image: their folders go now, for the next image may need the names.
@@ -138,10 +145,15 @@ pub struct Core {
     deadlines: BTreeSet<(Deadline, SessionId)>,
     /// Questions and replies within this core that are still to be delivered. Empty between steps.
     pending: VecDeque<Pending>,
+    /// [`Message::Load`] is under way.
+    loads: bool,
+    /// What this core's coordinators want done by others.
+    errands: Errands,
 }
 
 enum Pending {
     Question(Ticket, PartitionId, ottla_partition::Question),
+    Coordinator(Ticket, PartitionId, coordinators::Command),
     Answered(Ticket, Answered),
 }
 
@@ -161,6 +173,7 @@ impl Core {
     #[must_use]
     pub fn new(id: CoreId, node: Arc<Node>, shard: Shard) -> Self {
         let topics = Topics::new(Arc::clone(&node));
+        let errands = Errands::new(id, node.id);
         Self {
             id,
             node,
@@ -171,6 +184,8 @@ impl Core {
             sessions: BTreeMap::new(),
             deadlines: BTreeSet::new(),
             pending: VecDeque::new(),
+            loads: false,
+            errands,
         }
     }
 
@@ -214,6 +229,13 @@ impl Core {
             Message::Question(ticket, partition, question) => {
                 self.pending.push_back(Pending::Question(ticket, partition, question));
             }
+            Message::ToCoordinator(ticket, partition, command) => {
+                self.pending.push_back(Pending::Coordinator(ticket, partition, command));
+            }
+            Message::Load => {
+                self.loads = false;
+                self.shard.load_coordinators(Around { now, image: &self.image });
+            }
             Message::Answered(ticket, answered) => {
                 self.pending.push_back(Pending::Answered(ticket, answered));
             }
@@ -229,19 +251,18 @@ impl Core {
                 self.shard.reconcile(now, &publication, &mut self.topics);
                 let offset = Offset(image.end_offset.0 - 1);
                 self.image = Arc::clone(image);
+                self.shard.forget_topics(Around { now, image }, delta);
                 out.push(Output::ToControl(control::Input::Applied { core: self.id, offset }));
             }
             Message::DirectoryFailed(directory) => self.shard.directory_failed(directory),
             Message::CaughtUp => self.shard.set_strays_aside(&self.image),
-            Message::Stop => {
-                let rows = self.shard.close();
-                out.push(Output::ToControl(control::Input::Stopped { core: self.id, rows }));
-            }
+            Message::Stop => self.shard.close(now),
         }
     }
 
     fn tick(&mut self, now: Now, out: &mut Vec<Output>) {
         self.shard.tick(now);
+        self.shard.tick_coordinators(Around { now, image: &self.image });
         self.shard.open_late(now, &self.image, &mut self.topics);
         let due = self.deadlines.iter().take_while(|&&(deadline, _)| now.reached(deadline));
         let due: Vec<SessionId> = due.map(|&(_, id)| id).collect();
@@ -256,6 +277,12 @@ impl Core {
             while let Some((ticket, reply)) = self.shard.next_reply() {
                 self.deliver(ticket, Answered::Partition(reply), out);
             }
+            while let Some((ticket, reply)) = self.shard.next_coordinated() {
+                self.deliver(ticket, Answered::Coordinator(reply), out);
+            }
+            while let Some((coordinator, effect)) = self.shard.next_effect() {
+                self.set_out(now, coordinator, effect, out);
+            }
             while let Some((partition, pending)) = self.shard.next_flush() {
                 out.push(Output::Flush(partition, pending));
             }
@@ -266,15 +293,42 @@ impl Core {
                 Some(Pending::Question(ticket, partition, question)) => {
                     self.shard.ask(now, ticket, partition, question);
                 }
+                Some(Pending::Coordinator(ticket, partition, command)) => {
+                    let around = Around { now, image: &self.image };
+                    self.shard.ask_coordinator(around, ticket, partition, command);
+                }
+                Some(Pending::Answered(ticket, answered)) if Session::of(ticket) == ERRANDS => {
+                    let told = self.errands.answered(ticket, answered);
+                    self.pending.extend(told.map(|(id, command)| Pending::Coordinator(NOBODY, id, command)));
+                }
                 Some(Pending::Answered(ticket, answered)) => {
                     let session = Session::of(ticket);
                     self.with_session(now, session, out, |session, around, asks| {
                         session.answered(around, ticket, answered, asks);
                     });
                 }
-                None => return,
+                None => break,
             }
         }
+        if self.shard.is_loading() && !self.loads {
+            self.loads = true;
+            out.push(Output::ToCore(self.id, Message::Load));
+        }
+    }
+
+    /// Has done what a coordinator wants.
+    fn set_out(
+        &mut self,
+        now: Now,
+        coordinator: PartitionId,
+        effect: coordinators::Effect,
+        out: &mut Vec<Output>,
+    ) {
+        let Begun { questions, told } = self.errands.begin(now, &self.image, coordinator, effect);
+        for (ticket, question) in questions {
+            self.route(ticket, question, out);
+        }
+        self.pending.extend(told.map(|(id, command)| Pending::Coordinator(NOBODY, id, command)));
     }
 
     fn deliver(&mut self, ticket: Ticket, answered: Answered, out: &mut Vec<Output>) {
@@ -338,6 +392,14 @@ impl Core {
                     self.pending.push_back(Pending::Question(ticket, partition, question));
                 } else {
                     out.push(Output::ToCore(owner, Message::Question(ticket, partition, question)));
+                }
+            }
+            Question::Coordinator(partition, command) => {
+                let owner = owner(partition, self.node.cores);
+                if owner == self.id {
+                    self.pending.push_back(Pending::Coordinator(ticket, partition, command));
+                } else {
+                    out.push(Output::ToCore(owner, Message::ToCoordinator(ticket, partition, command)));
                 }
             }
             Question::Control(command) => {

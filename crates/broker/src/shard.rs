@@ -17,6 +17,9 @@ use crate::core::{CoreId, Publication, owner};
 use crate::node::Node;
 use crate::topics::Topics;
 
+mod closing;
+mod coordinating;
+
 /// How long between two attempts to open what found no room.
 const ATTEMPT_INTERVAL_MS: i64 = 5_000;
 
@@ -26,6 +29,7 @@ pub struct Shard {
     node: Arc<Node>,
     directories: Arc<Directories>,
     hosted: BTreeMap<PartitionId, Hosted>,
+    coordinators: coordinating::Coordinators,
     /// Partitions of this core that cannot be opened: their directory has failed or is missing.
     offline: BTreeSet<PartitionId>,
     /// Partitions for which there was no room on their directory's disk.
@@ -35,6 +39,7 @@ pub struct Shard {
     replies: VecDeque<(Ticket, Reply)>,
     reports: VecDeque<control::Input>,
     flushes: VecDeque<(PartitionId, PendingFlush)>,
+    closing: Option<closing::Closing>,
     next_checkpoint: Deadline,
     next_retention: Deadline,
     next_attempt: Deadline,
@@ -60,12 +65,14 @@ impl Shard {
             node,
             directories,
             hosted: BTreeMap::new(),
+            coordinators: coordinating::Coordinators::default(),
             offline: BTreeSet::new(),
             unopened: BTreeMap::new(),
             outputs: Vec::new(),
             replies: VecDeque::new(),
             reports: VecDeque::new(),
             flushes: VecDeque::new(),
+            closing: None,
             next_checkpoint,
             next_retention,
             next_attempt: now.after_ms(0),
@@ -106,11 +113,18 @@ impl Shard {
     /// When the shard next has something of its own to do.
     #[must_use]
     pub fn deadline(&self) -> Option<Deadline> {
-        Some(self.next_checkpoint.min(self.next_retention))
+        if self.closing.is_some() {
+            return None;
+        }
+        let own = self.next_checkpoint.min(self.next_retention);
+        Some(self.coordinators.deadline().map_or(own, |deadline| deadline.min(own)))
     }
 
     /// Does what the deadline called for.
     pub fn tick(&mut self, now: Now) {
+        if self.closing.is_some() {
+            return;
+        }
         if now.reached(self.next_checkpoint) {
             self.next_checkpoint = now.after_ms(self.node.limits.checkpoint_interval_ms);
             self.report_checkpoints();
@@ -149,16 +163,22 @@ impl Shard {
 
     /// Takes everything in a directory offline.
     pub fn directory_failed(&mut self, directory: usize) {
+        let mut lost = Vec::new();
         for (&id, hosted) in &mut self.hosted {
             if hosted.directory == directory {
                 hosted.partition.go_offline(&mut self.outputs);
                 self.offline.insert(id);
+                lost.push(id);
             }
         }
         self.replies.extend(self.outputs.drain(..).filter_map(|output| match output {
             Output::Reply(ticket, reply) => Some((ticket, reply)),
-            Output::Flush(_) | Output::Failed(_) => None,
+            Output::Flush(_) | Output::Closed | Output::Failed(_) => None,
         }));
+        for id in lost {
+            self.give_up(id);
+            self.ended(id);
+        }
     }
 
     /// Makes the hosted partitions what the image says they should be.
@@ -223,7 +243,9 @@ impl Shard {
                 isr: partition.isr.to_vec(),
             };
             self.step(now, id, Input::Lead(lead));
+            self.take_over(id, partition.leader_epoch);
         } else {
+            self.give_up(id);
             self.step(now, id, Input::StepDown);
         }
     }
@@ -232,24 +254,6 @@ impl Shard {
         let first = PartitionId { topic, index: 0 };
         let last = PartitionId { topic, index: i32::MAX };
         self.hosted.range(first..=last).map(|(id, _)| *id).collect()
-    }
-
-    /// Closes every log in good order and gives the last rows for the checkpoint files.
-    pub fn close(&mut self) -> Vec<CheckpointRow> {
-        let mut rows = Vec::with_capacity(self.hosted.len());
-        tracing::info!(core = self.core.0, partitions = self.hosted.len(), "closing the logs");
-        for (id, hosted) in std::mem::take(&mut self.hosted) {
-            if self.offline.contains(&id) {
-                continue;
-            }
-            let mut row = hosted.row();
-            match hosted.partition.close() {
-                Ok(end) => row.recovery_point = end,
-                Err(error) => self.reports.push_back(failed(hosted.directory, &error)),
-            }
-            rows.push(row);
-        }
-        rows
     }
 
     fn open(
@@ -282,6 +286,7 @@ impl Shard {
     }
 
     fn remove(&mut self, id: PartitionId) {
+        self.give_up(id);
         let Some(hosted) = self.hosted.remove(&id) else { return };
         let log = hosted.partition.abandon(&mut self.outputs);
         self.drain(id, hosted.directory);
@@ -293,6 +298,7 @@ impl Shard {
             topic: hosted.topic,
             partition: id.index,
         });
+        self.ended(id);
     }
 
     fn each(&mut self, now: Now, input: fn() -> Input) {
@@ -306,20 +312,29 @@ impl Shard {
         let Some(hosted) = self.hosted.get_mut(&id) else { return };
         hosted.partition.step(now, input, &mut self.outputs);
         let directory = hosted.directory;
-        self.drain(id, directory);
+        let ended = self.drain(id, directory);
+        self.keep_abreast(id);
+        if ended {
+            self.ended(id);
+        }
     }
 
-    fn drain(&mut self, id: PartitionId, directory: usize) {
+    /// Hands on what a partition has put out; whether that was its end.
+    fn drain(&mut self, id: PartitionId, directory: usize) -> bool {
+        let mut ended = false;
         for output in self.outputs.drain(..) {
             match output {
                 Output::Reply(ticket, reply) => self.replies.push_back((ticket, reply)),
                 Output::Flush(pending) => self.flushes.push_back((id, pending)),
+                Output::Closed => ended = true,
                 Output::Failed(error) => {
                     tracing::error!(partition = %id, %error, "the disk has failed under a partition");
                     self.reports.push_back(failed(directory, &error));
+                    ended = true;
                 }
             }
         }
+        ended
     }
 
     fn report_checkpoints(&mut self) {

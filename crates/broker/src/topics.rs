@@ -67,7 +67,12 @@ impl Topics {
         }
         let topic = image.topics.get(id)?;
         let settings = image.configs.settings(&self.node.settings, self.node.id);
-        let settings = Arc::new(topic_settings::resolve(&settings, image.configs.topic(&topic.name)));
+        let mut settings = topic_settings::resolve(&settings, image.configs.topic(&topic.name));
+        if is_internal(&topic.name) {
+            // What a coordinator says is on the disk, whatever is configured.
+            settings.flush_messages = 1;
+        }
+        let settings = Arc::new(settings);
         self.settings.insert(id, Arc::clone(&settings));
         Some(settings)
     }

@@ -10,8 +10,12 @@ mod crash;
 mod directories;
 #[path = "node/fetching.rs"]
 mod fetching;
+#[path = "node/groups.rs"]
+mod groups;
 #[path = "node/life.rs"]
 mod life;
+#[path = "node/markers.rs"]
+mod markers;
 #[path = "node/offsets.rs"]
 mod offsets;
 #[path = "node/producing.rs"]

@@ -14,9 +14,9 @@ pub fn page() -> String {
         "# Compatibility\n\nWhich of Kafka's APIs a node serves, and in which versions: {served} of {} so far. Made from the API \
          table (`crates/broker/src/api/table.rs`) by `UPDATE=1 cargo test -p ottla-broker --test pages`; ApiVersions \
          advertises exactly these rows.\n\nProduce 0–2 and ListOffsets, CreateTopics, DeleteTopics, DescribeConfigs 0 and \
-         OffsetForLeaderEpoch 0–1 are versions that Kafka 4.0 removed. Produce 0–2 answer UNSUPPORTED_VERSION, as Kafka \
-         does. There are no groups and no transactions yet: FindCoordinator answers COORDINATOR_NOT_AVAILABLE, and \
-         InitProducerId serves idempotent producers alone.\n\n| key | API | served | in the schema | listeners |\n|---:|---|---|---|---|\n",
+         OffsetForLeaderEpoch 0–1, OffsetCommit 0–1 and OffsetFetch 0 are versions that Kafka 4.0 removed. Produce 0–2 \
+         answer UNSUPPORTED_VERSION, as Kafka does. OffsetCommit and OffsetFetch 0, which once meant ZooKeeper, speak of \
+         the same offsets as all others. There are no share or streams groups yet.\n\n| key | API | served | in the schema | listeners |\n|---:|---|---|---|---|\n",
         ApiKey::ALL.len()
     );
     for key in ApiKey::ALL {

@@ -34,12 +34,22 @@ pub fn answer(request: FindCoordinatorRequest, context: &mut Context<'_>) -> Ans
         2 if version >= SHARES_SINCE => return refuse(keys, version, Refusal::CoordinatorNotAvailable),
         _ => return refuse(keys, version, Refusal::InvalidRequest),
     };
-    if context.image.topics.named(topic).is_some() || keys.is_empty() {
+    if keys.is_empty() {
         return respond(&keys, topic, context);
     }
-    let Some(creatable) = create_internal(topic, context.node) else {
-        return refuse(keys, version, Refusal::UnknownServerError);
-    };
+    with_topic(topic, context, move |context| respond(&keys, topic, context))
+}
+
+/// Goes on when the internal topic is there, or cannot be made.
+pub fn with_topic<T: 'static>(
+    topic: &'static str,
+    context: &mut Context<'_>,
+    then: impl FnOnce(&mut Context<'_>) -> Answer<T> + 'static,
+) -> Answer<T> {
+    if context.image.topics.named(topic).is_some() {
+        return then(context);
+    }
+    let Some(creatable) = create_internal(topic, context.node) else { return then(context) };
     let request =
         CreateTopicsRequest { topics: vec![creatable], timeout_ms: CREATE_TIMEOUT_MS, ..Default::default() };
     let create = ottla_controller::Command::CreateTopics { request, describable: Describable::All };
@@ -47,7 +57,7 @@ pub fn answer(request: FindCoordinatorRequest, context: &mut Context<'_>) -> Ans
     let question = Question::Control(Command::Controller(Box::new(create)));
     Answer::ask_all(vec![question], deadline, move |context, mut replies| {
         complain(topic, replies.control(0));
-        respond(&keys, topic, context)
+        then(context)
     })
 }
 

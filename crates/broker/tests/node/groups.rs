@@ -550,7 +550,7 @@ fn a_consumer_group_is_served_by_heartbeats_alone() {
     let topic = world.topic_id("t");
     let member = "a member of its own making";
     let beat = |member_epoch: i32, owned: Option<Vec<i32>>| {
-        use ottla_protocol::messages::consumer_group_heartbeat::TopicPartitions;
+        use ottla_protocol::messages::consumer_group_heartbeat::RequestTopicPartitions;
         let joins = member_epoch == 0;
         ConsumerGroupHeartbeatRequest {
             group_id: "c".into(),
@@ -562,7 +562,7 @@ fn a_consumer_group_is_served_by_heartbeats_alone() {
                 if partitions.is_empty() {
                     Vec::new()
                 } else {
-                    vec![TopicPartitions { topic_id: topic, partitions }]
+                    vec![RequestTopicPartitions { topic_id: topic, partitions }]
                 }
             }),
             ..Default::default()

@@ -7,17 +7,17 @@ use super::key::*;
 keys! {
     /// Consumer, share and streams groups and their coordinators.
     Broker:
-    "offset.metadata.max.bytes": Int = Preset::Text("4096"), Valid::Any, High ReadOnly NotYet,
+    "offset.metadata.max.bytes": Int = Preset::Text("4096"), Valid::Any, High ReadOnly InEffect,
         "The longest note a consumer may commit with an offset.";
-    "offsets.commit.timeout.ms": Int = Preset::Text("5000"), Valid::AtLeast(1), High ReadOnly NotYet,
+    "offsets.commit.timeout.ms": Int = Preset::Text("5000"), Valid::AtLeast(1), High ReadOnly InEffect,
         "How long a commit of offsets waits for its replicas.";
     "offsets.load.buffer.size": Int = Preset::Text("5242880"), Valid::AtLeast(1), High ReadOnly NotYet,
         "How many bytes are read at once when the offsets topic is loaded.";
-    "offsets.retention.check.interval.ms": Long = Preset::Text("600000"), Valid::AtLeast(1), High ReadOnly NotYet,
+    "offsets.retention.check.interval.ms": Long = Preset::Text("600000"), Valid::AtLeast(1), High ReadOnly InEffect,
         "How often expired offsets are looked for.";
-    "offsets.retention.minutes": Int = Preset::Text("10080"), Valid::AtLeast(1), High ReadOnly NotYet,
+    "offsets.retention.minutes": Int = Preset::Text("10080"), Valid::AtLeast(1), High ReadOnly InEffect,
         "How long the offsets of an empty group are kept.";
-    "offsets.topic.compression.codec": Int = Preset::Text("0"), Valid::Any, High ReadOnly NotYet,
+    "offsets.topic.compression.codec": Int = Preset::Text("0"), Valid::Any, High ReadOnly InEffect,
         "The compression of the offsets topic, by number.";
     "offsets.topic.num.partitions": Int = Preset::Text("50"), Valid::AtLeast(1), High ReadOnly InEffect,
         "How many partitions the offsets topic has.";
@@ -25,7 +25,7 @@ keys! {
         "How many replicas the offsets topic has.";
     "offsets.topic.segment.bytes": Int = Preset::Text("104857600"), Valid::AtLeast(1), High ReadOnly InEffect,
         "The segment size of the offsets topic.";
-    "group.coordinator.rebalance.protocols": List = Preset::Text("classic,consumer,streams"), Valid::ListOf(&["consumer", "classic", "share", "streams"], Empty::Refused), Medium ReadOnly NotYet,
+    "group.coordinator.rebalance.protocols": List = Preset::Text("classic,consumer,streams"), Valid::ListOf(&["consumer", "classic", "share", "streams"], Empty::Refused), Medium ReadOnly InEffect,
         "Which kinds of group the coordinator serves.";
     "group.coordinator.threads": Int = Preset::Text("4"), Valid::AtLeast(1), High ReadOnly Inert,
         "Java's threads of the group coordinator.";
@@ -35,41 +35,41 @@ keys! {
         "How long the coordinator gathers records before it writes them; -1 lets it decide.";
     "group.coordinator.cached.buffer.max.bytes": Int = Preset::Text("1048588"), Valid::AtLeast(524288), Medium ClusterWide NotYet,
         "The largest write buffer the coordinator keeps for reuse.";
-    "group.initial.rebalance.delay.ms": Int = Preset::Text("3000"), Valid::Any, Medium ReadOnly NotYet,
+    "group.initial.rebalance.delay.ms": Int = Preset::Text("3000"), Valid::Any, Medium ReadOnly InEffect,
         "How long a new group waits for more members before its first rebalance.";
-    "group.min.session.timeout.ms": Int = Preset::Text("6000"), Valid::Any, Medium ReadOnly NotYet,
+    "group.min.session.timeout.ms": Int = Preset::Text("6000"), Valid::Any, Medium ReadOnly InEffect,
         "The shortest session timeout a classic member may ask for.";
-    "group.max.session.timeout.ms": Int = Preset::Text("1800000"), Valid::Any, Medium ReadOnly NotYet,
+    "group.max.session.timeout.ms": Int = Preset::Text("1800000"), Valid::Any, Medium ReadOnly InEffect,
         "The longest session timeout a classic member may ask for.";
-    "group.max.size": Int = Preset::Text("2147483647"), Valid::AtLeast(1), Medium ReadOnly NotYet,
+    "group.max.size": Int = Preset::Text("2147483647"), Valid::AtLeast(1), Medium ReadOnly InEffect,
         "How many members a classic group may have.";
-    "group.consumer.session.timeout.ms": Int = Preset::Text("45000"), Valid::AtLeast(1), Medium ReadOnly NotYet,
+    "group.consumer.session.timeout.ms": Int = Preset::Text("45000"), Valid::AtLeast(1), Medium ReadOnly InEffect,
         "How long a consumer group member may be silent.";
-    "group.consumer.min.session.timeout.ms": Int = Preset::Text("45000"), Valid::AtLeast(1), Medium ReadOnly NotYet,
+    "group.consumer.min.session.timeout.ms": Int = Preset::Text("45000"), Valid::AtLeast(1), Medium ReadOnly InEffect,
         "The shortest session timeout a consumer group may be given.";
-    "group.consumer.max.session.timeout.ms": Int = Preset::Text("60000"), Valid::AtLeast(1), Medium ReadOnly NotYet,
+    "group.consumer.max.session.timeout.ms": Int = Preset::Text("60000"), Valid::AtLeast(1), Medium ReadOnly InEffect,
         "The longest session timeout a consumer group may be given.";
-    "group.consumer.heartbeat.interval.ms": Int = Preset::Text("5000"), Valid::AtLeast(1), Medium ReadOnly NotYet,
+    "group.consumer.heartbeat.interval.ms": Int = Preset::Text("5000"), Valid::AtLeast(1), Medium ReadOnly InEffect,
         "How often consumer group members send heartbeats.";
-    "group.consumer.min.heartbeat.interval.ms": Int = Preset::Text("5000"), Valid::AtLeast(1), Medium ReadOnly NotYet,
+    "group.consumer.min.heartbeat.interval.ms": Int = Preset::Text("5000"), Valid::AtLeast(1), Medium ReadOnly InEffect,
         "The shortest heartbeat interval a consumer group may be given.";
-    "group.consumer.max.heartbeat.interval.ms": Int = Preset::Text("15000"), Valid::AtLeast(1), Medium ReadOnly NotYet,
+    "group.consumer.max.heartbeat.interval.ms": Int = Preset::Text("15000"), Valid::AtLeast(1), Medium ReadOnly InEffect,
         "The longest heartbeat interval a consumer group may be given.";
-    "group.consumer.max.size": Int = Preset::Text("2147483647"), Valid::AtLeast(1), Medium ReadOnly NotYet,
+    "group.consumer.max.size": Int = Preset::Text("2147483647"), Valid::AtLeast(1), Medium ReadOnly InEffect,
         "How many members a consumer group may have.";
-    "group.consumer.assignors": List = Preset::Text("uniform,range"), NON_EMPTY_LIST, Medium ReadOnly NotYet,
+    "group.consumer.assignors": List = Preset::Text("uniform,range"), NON_EMPTY_LIST, Medium ReadOnly InEffect,
         "The server-side assignors of consumer groups; the first is the default.";
-    "group.consumer.migration.policy": String = Preset::Text("bidirectional"), Valid::OneOfAnyCase(&["DISABLED", "DOWNGRADE", "UPGRADE", "BIDIRECTIONAL"]), Medium ReadOnly NotYet,
+    "group.consumer.migration.policy": String = Preset::Text("bidirectional"), Valid::OneOfAnyCase(&["DISABLED", "DOWNGRADE", "UPGRADE", "BIDIRECTIONAL"]), Medium ReadOnly InEffect,
         "Which way groups may change between the classic and the consumer protocol.";
-    "group.consumer.assignment.interval.ms": Int = Preset::Text("1000"), Valid::AtLeast(0), Medium ClusterWide NotYet,
+    "group.consumer.assignment.interval.ms": Int = Preset::Text("1000"), Valid::AtLeast(0), Medium ClusterWide InEffect,
         "The least time between two assignments of a consumer group.";
-    "group.consumer.min.assignment.interval.ms": Int = Preset::Text("0"), Valid::AtLeast(0), Medium ReadOnly NotYet,
+    "group.consumer.min.assignment.interval.ms": Int = Preset::Text("0"), Valid::AtLeast(0), Medium ReadOnly InEffect,
         "The least assignment interval a consumer group may be given.";
-    "group.consumer.max.assignment.interval.ms": Int = Preset::Text("15000"), Valid::AtLeast(0), Medium ReadOnly NotYet,
+    "group.consumer.max.assignment.interval.ms": Int = Preset::Text("15000"), Valid::AtLeast(0), Medium ReadOnly InEffect,
         "The greatest assignment interval a consumer group may be given.";
     "group.consumer.assignor.offload.enable": Boolean = Preset::Text("true"), Valid::Any, Medium ClusterWide Inert internal,
         "Whether assignments of consumer groups are computed on another thread.";
-    "group.consumer.regex.refresh.interval.ms": Int = Preset::Text("600000"), Valid::AtLeast(10000), Medium ReadOnly NotYet internal,
+    "group.consumer.regex.refresh.interval.ms": Int = Preset::Text("600000"), Valid::AtLeast(10000), Medium ReadOnly InEffect internal,
         "How often regular expressions of subscriptions are evaluated anew.";
     "group.share.session.timeout.ms": Int = Preset::Text("45000"), Valid::AtLeast(1), Medium ReadOnly NotYet,
         "How long a share group member may be silent.";

@@ -7,13 +7,13 @@ use super::key::*;
 keys! {
     /// What may be set on a group.
     Group:
-    "consumer.session.timeout.ms": Int = Preset::Text("45000"), Valid::AtLeast(1), Medium ClusterWide NotYet,
+    "consumer.session.timeout.ms": Int = Preset::Text("45000"), Valid::AtLeast(1), Medium ClusterWide InEffect,
         synonyms [Synonym::same("group.consumer.session.timeout.ms")],
         "How long a member of the consumer group may be silent.";
-    "consumer.heartbeat.interval.ms": Int = Preset::Text("5000"), Valid::AtLeast(1), Medium ClusterWide NotYet,
+    "consumer.heartbeat.interval.ms": Int = Preset::Text("5000"), Valid::AtLeast(1), Medium ClusterWide InEffect,
         synonyms [Synonym::same("group.consumer.heartbeat.interval.ms")],
         "How often members of the consumer group send heartbeats.";
-    "consumer.assignment.interval.ms": Int = Preset::Text("1000"), Valid::AtLeast(0), Medium ClusterWide NotYet,
+    "consumer.assignment.interval.ms": Int = Preset::Text("1000"), Valid::AtLeast(0), Medium ClusterWide InEffect,
         synonyms [Synonym::same("group.consumer.assignment.interval.ms")],
         "The least time between two assignments of the consumer group.";
     "consumer.assignor.offload.enable": Boolean = Preset::Text("true"), Valid::Any, Medium ClusterWide Inert internal,

@@ -8,6 +8,7 @@ mod code;
 mod index;
 mod names;
 mod schema;
+mod shapes;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -101,6 +102,7 @@ fn generate(workspace: &Path) -> Result<Files> {
         }
         files.insert(source.join(format!("records/{folder}.rs")), index::records(folder, in_folder)?);
     }
+    files.insert(source.join("records/shapes.rs"), shapes::table(&records)?);
     files.insert(source.join("messages.rs"), index::messages(&apis));
     files.insert(source.join("api_key.rs"), api_table::enumeration(&apis));
     files.insert(source.join("catalogue.rs"), index::catalogue(&apis, &records));

@@ -6,6 +6,8 @@ pub mod coordinator;
 pub mod framing;
 pub mod metadata;
 pub mod principal;
+pub mod shape;
+pub mod shapes;
 pub mod share;
 pub mod storage;
 pub mod transaction;

@@ -1,0 +1,14 @@
+//! The transaction coordinator under test: by scripts, and by producers on a bad network.
+
+#[path = "transaction/clients.rs"]
+mod clients;
+#[path = "transaction/partition.rs"]
+mod partition;
+#[path = "transaction/properties.rs"]
+mod properties;
+#[path = "transaction/script.rs"]
+mod script;
+#[path = "transaction/scripts.rs"]
+mod scripts;
+#[path = "transaction/world.rs"]
+mod world;

@@ -15,15 +15,15 @@ keys! {
         "The first pause before adding partitions to a transaction is tried again.";
     "add.partitions.to.txn.retry.backoff.max.ms": Int = Preset::Text("100"), Valid::AtLeast(0), High ReadOnly NotYet,
         "The longest such pause.";
-    "transactional.id.expiration.ms": Int = Preset::Text("604800000"), Valid::AtLeast(1), High ReadOnly NotYet,
+    "transactional.id.expiration.ms": Int = Preset::Text("604800000"), Valid::AtLeast(1), High ReadOnly InEffect,
         "How long an idle transactional id is kept.";
-    "transaction.max.timeout.ms": Int = Preset::Text("900000"), Valid::AtLeast(1), High ReadOnly NotYet,
+    "transaction.max.timeout.ms": Int = Preset::Text("900000"), Valid::AtLeast(1), High ReadOnly InEffect,
         "The longest timeout a transaction may ask for.";
-    "transaction.abort.timed.out.transaction.cleanup.interval.ms": Int = Preset::Text("10000"), Valid::AtLeast(1), Low ReadOnly NotYet,
+    "transaction.abort.timed.out.transaction.cleanup.interval.ms": Int = Preset::Text("10000"), Valid::AtLeast(1), Low ReadOnly InEffect,
         "How often transactions past their timeout are looked for.";
-    "transaction.remove.expired.transaction.cleanup.interval.ms": Int = Preset::Text("3600000"), Valid::AtLeast(1), Low ReadOnly NotYet,
+    "transaction.remove.expired.transaction.cleanup.interval.ms": Int = Preset::Text("3600000"), Valid::AtLeast(1), Low ReadOnly InEffect,
         "How often expired transactional ids are looked for.";
-    "transaction.two.phase.commit.enable": Boolean = Preset::Text("false"), Valid::Any, Low ReadOnly NotYet,
+    "transaction.two.phase.commit.enable": Boolean = Preset::Text("false"), Valid::Any, Low ReadOnly InEffect,
         "Whether transactions may be part of a two-phase commit steered from outside.";
     "transaction.partition.verification.enable": Boolean = Preset::Text("true"), Valid::Any, Low ClusterWide NotYet,
         "Whether a leader asks the coordinator that a partition belongs to the transaction before it appends.";

@@ -22,7 +22,7 @@ pub use groups::{
     MemberToRemove, OffsetsOf, Stability, alter_group_offsets, delete_group_offsets, delete_groups,
     describe_classic_groups, describe_consumer_groups, list_group_offsets, list_groups, remove_members,
 };
-pub use offsets::{OffsetSpec, Offsets, delete_records, list_offsets};
+pub use offsets::{OffsetSpec, Offsets, delete_records, list_offsets, list_offsets_as};
 pub use quotas::{alter_quotas, alter_scram_credentials, describe_quotas, describe_scram_credentials};
 pub use topics::{
     Limit, PartitionDescription, TopicDescription, TopicListing, create_partitions, create_topics,

@@ -16,7 +16,7 @@ use ottla_protocol::message::Request;
 use ottla_protocol::time::Deadline;
 use tokio::sync::{mpsc, oneshot};
 
-pub use consumer::Consumer;
+pub use consumer::{Consumer, RebalanceListener, Seat};
 pub use driver::{Clock, Driver};
 pub use producer::{Delivery, Observer, Producer, Written};
 

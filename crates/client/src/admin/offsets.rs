@@ -9,6 +9,7 @@ use ottla_protocol::messages::{DeleteRecordsRequest, ListOffsetsRequest};
 use super::per_leader::{Key, PartitionRows, PerLeader};
 use super::{CHANGE_TIMEOUT_MS, ItemResult};
 use crate::call::{Call, Reply};
+use crate::consumer::Isolation;
 use crate::error::{ApiError, ClientError};
 use crate::operation::Operation;
 
@@ -62,7 +63,20 @@ pub struct Offsets {
 pub fn list_offsets(
     wanted: BTreeMap<(String, i32), OffsetSpec>,
 ) -> impl Operation<Answer = BTreeMap<(String, i32), ItemResult<Offsets>>> {
-    PerLeader::new("listOffsets", wanted, list_offsets_call, list_offsets_reply)
+    list_offsets_as(wanted, Isolation::ReadUncommitted)
+}
+
+/// The same, as readers of this isolation see them: for those of committed records the end is before the first open
+/// transaction.
+pub fn list_offsets_as(
+    wanted: BTreeMap<(String, i32), OffsetSpec>,
+    isolation: Isolation,
+) -> impl Operation<Answer = BTreeMap<(String, i32), ItemResult<Offsets>>> {
+    let call = match isolation {
+        Isolation::ReadUncommitted => |part: &_| list_offsets_call(part, Isolation::ReadUncommitted),
+        Isolation::ReadCommitted => |part: &_| list_offsets_call(part, Isolation::ReadCommitted),
+    };
+    PerLeader::new("listOffsets", wanted, call, list_offsets_reply)
 }
 
 /// Deletes the records before an offset (−1: all there are) and answers the new first offsets.
@@ -72,9 +86,10 @@ pub fn delete_records(
     PerLeader::new("deleteRecords", before, delete_records_call, delete_records_reply)
 }
 
-fn list_offsets_call(part: &BTreeMap<Key, OffsetSpec>) -> Call {
+fn list_offsets_call(part: &BTreeMap<Key, OffsetSpec>, isolation: Isolation) -> Call {
     let mut topics: Vec<ListOffsetsTopic> = Vec::new();
-    let mut least = 1;
+    // Version 2 is the first that knows isolation levels.
+    let mut least = if isolation == Isolation::ReadCommitted { 2 } else { 1 };
     for ((name, index), spec) in part {
         let (timestamp, since) = spec.on_the_wire();
         least = least.max(since);
@@ -84,8 +99,12 @@ fn list_offsets_call(part: &BTreeMap<Key, OffsetSpec>) -> Call {
             _ => topics.push(ListOffsetsTopic { name: name.clone(), partitions: vec![partition] }),
         }
     }
-    let request =
-        ListOffsetsRequest { replica_id: -1, topics, timeout_ms: CHANGE_TIMEOUT_MS, ..Default::default() };
+    let request = ListOffsetsRequest {
+        replica_id: -1,
+        isolation_level: isolation.code(),
+        topics,
+        timeout_ms: CHANGE_TIMEOUT_MS,
+    };
     Call::new(request).within(least, i16::MAX)
 }
 

@@ -262,6 +262,12 @@ impl Consumer {
         self.group.as_mut()?.commits.ended.pop_front()
     }
 
+    /// Whether a commit waits or is under way.
+    #[must_use]
+    pub fn is_committing(&self) -> bool {
+        self.group.as_ref().is_some_and(|group| !group.commits.is_empty())
+    }
+
     /// The owner is here: rebalances go on, and positions are committed where that is due. To be called before each
     /// `poll`, since what `poll` gave before counts as read.
     pub fn attend(&mut self, now: Now, cluster: &mut Cluster) {

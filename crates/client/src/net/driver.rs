@@ -1,6 +1,9 @@
 //! One cluster with its sockets, turned by whoever owns it.
 
 use std::collections::BTreeMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::{Duration, UNIX_EPOCH};
 
 use ottla_protocol::Now;
@@ -34,6 +37,8 @@ pub struct Driver {
     sockets: BTreeMap<Link, Socket>,
     sender: mpsc::Sender<(Link, Event)>,
     events: mpsc::Receiver<(Link, Event)>,
+    /// Wakes whoever polls, when something is due.
+    alarm: Pin<Box<tokio::time::Sleep>>,
 }
 
 impl Clock {
@@ -80,6 +85,7 @@ impl Driver {
             sockets: BTreeMap::new(),
             sender,
             events,
+            alarm: Box::pin(tokio::time::sleep(Duration::ZERO)),
         })
     }
 
@@ -126,16 +132,49 @@ impl Driver {
         self.flush()
     }
 
-    /// As `turn`, without waiting: for whoever has something else to do but wants what it asked for to be on its way. (A
-    /// timer, even one that is due, costs a millisecond.)
-    pub async fn glance(&mut self) -> Vec<Finished> {
+    /// As `turn`, for those who share the driver: only whoever has polled it last is woken.
+    pub fn poll_turn(&mut self, context: &mut Context<'_>, until: Option<Deadline>) -> Poll<Vec<Finished>> {
+        let finished = self.flush();
+        if !finished.is_empty() {
+            return Poll::Ready(finished);
+        }
+        if let Poll::Ready(event) = self.events.poll_recv(context) {
+            if let Some((link, happened)) = event {
+                self.happened(link, happened);
+            }
+            return Poll::Ready(self.sweep());
+        }
+        let now = self.now();
+        let due = [until, self.cluster.deadline()].into_iter().flatten().fold(now.after(SLEEP_MAX), Ord::min);
+        if !now.reached(due) {
+            let due = self.clock.instant(due);
+            self.alarm.as_mut().reset(due);
+            if self.alarm.as_mut().poll(context).is_pending() {
+                return Poll::Pending;
+            }
+        }
+        let now = self.now();
+        self.cluster.step(now);
+        Poll::Ready(self.flush())
+    }
+
+    /// Does what the cluster wants done and takes what has happened, without waiting.
+    pub fn sweep(&mut self) -> Vec<Finished> {
         let mut finished = self.flush();
-        tokio::task::yield_now().await;
         for _ in 0..EVENTS_PER_TURN {
             let Ok((link, happened)) = self.events.try_recv() else { break };
             self.happened(link, happened);
         }
         finished.extend(self.flush());
+        finished
+    }
+
+    /// As `turn`, without waiting: for whoever has something else to do but wants what it asked for to be on its way. (A
+    /// timer, even one that is due, costs a millisecond.)
+    pub async fn glance(&mut self) -> Vec<Finished> {
+        let mut finished = self.flush();
+        tokio::task::yield_now().await;
+        finished.extend(self.sweep());
         finished
     }
 

@@ -11,9 +11,9 @@ keys! {
         "How long an idle producer's state is kept.";
     "producer.id.expiration.check.interval.ms": Int = Preset::Text("600000"), Valid::AtLeast(1), Low ReadOnly NotYet internal,
         "How often idle producers' state is looked for.";
-    "add.partitions.to.txn.retry.backoff.ms": Int = Preset::Text("20"), Valid::AtLeast(1), High ReadOnly NotYet,
+    "add.partitions.to.txn.retry.backoff.ms": Int = Preset::Text("20"), Valid::AtLeast(1), High ReadOnly InEffect,
         "The first pause before adding partitions to a transaction is tried again.";
-    "add.partitions.to.txn.retry.backoff.max.ms": Int = Preset::Text("100"), Valid::AtLeast(0), High ReadOnly NotYet,
+    "add.partitions.to.txn.retry.backoff.max.ms": Int = Preset::Text("100"), Valid::AtLeast(0), High ReadOnly InEffect,
         "The longest such pause.";
     "transactional.id.expiration.ms": Int = Preset::Text("604800000"), Valid::AtLeast(1), High ReadOnly InEffect,
         "How long an idle transactional id is kept.";
@@ -25,7 +25,7 @@ keys! {
         "How often expired transactional ids are looked for.";
     "transaction.two.phase.commit.enable": Boolean = Preset::Text("false"), Valid::Any, Low ReadOnly InEffect,
         "Whether transactions may be part of a two-phase commit steered from outside.";
-    "transaction.partition.verification.enable": Boolean = Preset::Text("true"), Valid::Any, Low ClusterWide NotYet,
+    "transaction.partition.verification.enable": Boolean = Preset::Text("true"), Valid::Any, Low ClusterWide InEffect,
         "Whether a leader asks the coordinator that a partition belongs to the transaction before it appends.";
     "transaction.state.log.num.partitions": Int = Preset::Text("50"), Valid::AtLeast(1), High ReadOnly InEffect,
         "How many partitions the topic of transaction states has.";

@@ -26,5 +26,7 @@ mod requests;
 mod support;
 #[path = "node/topics.rs"]
 mod topics;
+#[path = "node/transactions.rs"]
+mod transactions;
 #[path = "node/traps.rs"]
 mod traps;

@@ -5,13 +5,18 @@
 
 pub mod check;
 pub mod clock;
+pub mod coordinated;
 pub mod faults;
+pub mod groups;
 pub mod network;
 pub mod replica;
 pub mod trace;
+pub mod transactions;
 pub mod world;
 
 pub use check::Violation;
 pub use faults::Figures;
+pub use groups::GroupsWorld;
 pub use trace::Trace;
+pub use transactions::TransactionsWorld;
 pub use world::{Shape, World};

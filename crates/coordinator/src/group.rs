@@ -77,6 +77,12 @@ impl Groups {
         }
     }
 
+    /// The state of a group, as ListGroups has it; `None` if there is none.
+    #[must_use]
+    pub fn state(&self, group: &str) -> Option<&'static str> {
+        self.groups.get(group).map(Group::state_name)
+    }
+
     /// The committed offsets.
     #[must_use]
     pub fn offsets(&self) -> &Offsets {
@@ -123,7 +129,7 @@ impl Groups {
         let (mut scene, groups, _) = self.scene(around);
         match groups.get_mut(&request.group_id) {
             Some(Group::Consumer(group)) => group.sync(&mut scene, ticket, caller, request),
-            Some(Group::Classic(group)) => group.sync(&mut scene, ticket, request),
+            Some(Group::Classic(group)) => group.sync(&scene, ticket, request),
             None => Decided::reply(ticket, classic::sync_with_nobody(&request)),
         }
     }
@@ -153,7 +159,7 @@ impl Groups {
         let (mut scene, groups, _) = self.scene(around);
         match groups.get_mut(&request.group_id) {
             Some(Group::Consumer(group)) => group.leave(&mut scene, ticket, caller, request),
-            Some(Group::Classic(group)) => group.leave(&mut scene, ticket, caller, request),
+            Some(Group::Classic(group)) => group.leave(&scene, ticket, caller, request),
             None => Decided::reply(ticket, classic::leave_by_nobody(caller, request)),
         }
     }

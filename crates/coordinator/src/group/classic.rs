@@ -142,12 +142,6 @@ impl ClassicGroup {
         self.members.iter()
     }
 
-    /// What its members read, where that is known.
-    #[must_use]
-    pub fn subscribed(&self) -> Option<&BTreeSet<String>> {
-        self.subscribed.as_ref()
-    }
-
     /// Whether it is in the state `Empty`.
     #[must_use]
     pub fn is_empty(&self) -> bool {

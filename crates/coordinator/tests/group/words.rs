@@ -106,7 +106,7 @@ pub fn reply(reply: &Reply) -> String {
         }
         Reply::CommitOffsets(response) => {
             let partitions = response.topics.iter().flat_map(|topic| {
-                let of = |code: i16, index: i32| format!(" {}-{index}={}", topic.name, error(code));
+                let of = move |code: i16, index: i32| format!(" {}-{index}={}", topic.name, error(code));
                 topic.partitions.iter().map(move |row| of(row.error_code, row.partition_index))
             });
             format!("commit{}", partitions.collect::<String>())
@@ -114,7 +114,7 @@ pub fn reply(reply: &Reply) -> String {
         Reply::FetchOffsets(group) => {
             let partitions = group.topics.iter().flat_map(|topic| {
                 let name = &topic.name;
-                let of = |index: i32, offset: i64| format!(" {name}-{index}={offset}");
+                let of = move |index: i32, offset: i64| format!(" {name}-{index}={offset}");
                 topic.partitions.iter().map(move |row| of(row.partition_index, row.committed_offset))
             });
             format!("fetch {}{}", error(group.error_code), partitions.collect::<String>())

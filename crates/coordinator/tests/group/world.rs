@@ -76,7 +76,11 @@ impl World {
                 *self = Self::new(named.collect());
             }
             "wait" => self.wait(words.at(1).parse().unwrap()),
-            "restart" => self.restart(),
+            "restart" => {
+                let named = words.named.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+                self.settings.extend(named);
+                self.restart();
+            }
             "waiting" => {
                 let open: Vec<String> = self.open.iter().map(|ticket| format!("#{ticket}")).collect();
                 self.trace.push(format!("waiting {}", open.join(" ")).trim_end().to_owned());
@@ -108,7 +112,32 @@ impl World {
         let image = self.image.clone();
         let decided = self.groups.decide(Around { now: self.now, image: &image }, ticket, command);
         self.carry_out(decided);
+        self.name_members();
         self.tick();
+    }
+
+    /// Members are named in the order in which they come, though they hear of it later.
+    fn name_members(&mut self) {
+        let image = self.image.clone();
+        let around = Around { now: self.now, image: &image };
+        let aside = Ticket { asker: 1, question: 0 };
+        let all = self.groups.decide(around, aside, Command::List(ListGroupsRequest::default()));
+        for (_, reply) in all.replies {
+            let Reply::List(listed) = reply else { continue };
+            for group in listed {
+                let caller = Caller { client_id: String::new(), client_host: String::new(), version: 6 };
+                let described = self.groups.decide(around, aside, Command::Describe(caller, group.group_id));
+                for (_, reply) in described.replies {
+                    let Reply::Describe(group) = reply else { continue };
+                    group.members.iter().for_each(|member| self.name_member(&member.member_id));
+                }
+            }
+        }
+    }
+
+    fn name_member(&mut self, id: &str) {
+        let name = format!("m{}", self.names.len() + 1);
+        self.names.entry(id.to_owned()).or_insert(name);
     }
 
     fn tick(&mut self) {
@@ -156,10 +185,9 @@ impl World {
     fn answer(&mut self, ticket: Ticket, reply: &Reply) {
         assert!(self.open.remove(&ticket.question), "#{} is answered twice", ticket.question);
         if let Reply::Join(response) = reply
-            && !response.member_id.is_empty()
+            && response.error_code == Refusal::MemberIdRequired.code()
         {
-            let name = format!("m{}", self.names.len() + 1);
-            self.names.entry(response.member_id.clone()).or_insert(name);
+            self.name_member(&response.member_id);
         }
         self.trace.push(format!("= #{} {}", ticket.question, words::reply(reply)));
     }

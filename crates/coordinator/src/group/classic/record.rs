@@ -39,7 +39,9 @@ pub fn apply(groups: &mut GroupMap, now: Option<Now>, name: &str, value: Option<
     }
     if let Some(now) = now {
         group.begin_sessions(now);
-        group.timers.note(now.after_ms(0));
+        if group.owes_rebalance.is_some() {
+            group.timers.note(now.after_ms(0));
+        }
     }
     groups.insert(name.to_owned(), Group::Classic(group));
 }

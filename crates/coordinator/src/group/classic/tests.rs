@@ -82,10 +82,11 @@ struct Client {
     says: u8,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Asked {
     Join,
-    Sync(i32),
+    /// In this generation, in the name of this member.
+    Sync(i32, String),
     Other,
 }
 
@@ -145,15 +146,7 @@ impl World {
                 let generation = self.clients[client].generation - i32::from(stale);
                 self.sync(client, generation);
             }
-            Step::Beat { client } => {
-                let request = HeartbeatRequest {
-                    group_id: GROUP.to_owned(),
-                    generation_id: self.clients[client].generation,
-                    member_id: self.clients[client].id.clone(),
-                    group_instance_id: instance(client),
-                };
-                self.ask(client, Asked::Other, Command::Heartbeat(caller(client, 4), request));
-            }
+            Step::Beat { client } => self.beat(client),
             Step::Leave { client } => {
                 let member = MemberIdentity {
                     member_id: self.clients[client].id.clone(),
@@ -188,7 +181,19 @@ impl World {
             self.sync(client, me.generation);
         } else if me.generation == 0 || waits {
             self.join(client, 9, me.id);
+        } else {
+            self.beat(client);
         }
+    }
+
+    fn beat(&mut self, client: usize) {
+        let request = HeartbeatRequest {
+            group_id: GROUP.to_owned(),
+            generation_id: self.clients[client].generation,
+            member_id: self.clients[client].id.clone(),
+            group_instance_id: instance(client),
+        };
+        self.ask(client, Asked::Other, Command::Heartbeat(caller(client, 4), request));
     }
 
     fn join(&mut self, client: usize, version: i16, id: String) {
@@ -232,7 +237,8 @@ impl World {
             assignments,
         };
         self.clients[client].syncing = true;
-        self.ask(client, Asked::Sync(generation), Command::Sync(caller(client, 5), request));
+        let id = request.member_id.clone();
+        self.ask(client, Asked::Sync(generation, id), Command::Sync(caller(client, 5), request));
     }
 
     fn ask(&mut self, client: usize, asked: Asked, command: Command) {
@@ -305,12 +311,24 @@ impl World {
                 self.clients[client].joining = false;
                 self.clients[client].generation = 0;
             }
-            (Asked::Sync(generation), Reply::Sync(response)) => self.synced(client, generation, &response),
-            (Asked::Sync(_), Reply::Refused(_)) => {
+            (Asked::Sync(generation, id), Reply::Sync(response)) => {
+                self.synced(client, (generation, id), &response)
+            }
+            (Asked::Sync(..), Reply::Refused(_)) => {
                 self.clients[client].syncing = false;
                 self.clients[client].generation = 0;
             }
-            (Asked::Other, Reply::Heartbeat(_) | Reply::Leave(_) | Reply::Refused(_)) => {}
+            (Asked::Other, Reply::Heartbeat(response)) => {
+                if !matches!(
+                    Refusal::from_code(response.error_code),
+                    None | Some(Refusal::RebalanceInProgress)
+                ) {
+                    let me = &self.clients[client];
+                    self.clients[client] =
+                        Client { joining: me.joining, syncing: me.syncing, ..Client::default() };
+                }
+            }
+            (Asked::Other, Reply::Leave(_) | Reply::Refused(_)) => {}
             (asked, reply) => panic!("{asked:?} is answered by {reply:?}"),
         }
     }
@@ -323,7 +341,8 @@ impl World {
                 let protocol = response.protocol_name.clone().expect("there is a protocol");
                 let is = (response.leader.clone(), protocol);
                 let leads = response.leader == response.member_id;
-                assert_eq!(leads && !response.skip_assignment, leads && !response.members.is_empty());
+                assert_eq!(leads, !response.members.is_empty(), "the leader alone is told who is there");
+                let leads = leads && !response.skip_assignment;
                 *me = Client {
                     id: response.member_id,
                     generation: response.generation_id,
@@ -344,15 +363,14 @@ impl World {
         }
     }
 
-    fn synced(&mut self, client: usize, generation: i32, response: &SyncGroupResponse) {
-        let id = self.clients[client].id.clone();
+    fn synced(&mut self, client: usize, asked: (i32, String), response: &SyncGroupResponse) {
         let me = &mut self.clients[client];
         me.syncing = false;
         match Refusal::from_code(response.error_code) {
             None => {
-                me.synced = true;
-                let written = self.assigned.get(&(generation, id.clone())).cloned().unwrap_or_default();
-                assert_eq!(written, response.assignment, "what {id} has been given in {generation}");
+                me.synced = (me.generation, &me.id) == (asked.0, &asked.1);
+                let written = self.assigned.get(&asked).cloned().unwrap_or_default();
+                assert_eq!(written, response.assignment, "what was given to {asked:?}");
             }
             Some(Refusal::RebalanceInProgress) => me.generation = 0,
             Some(_) => *me = Client { joining: me.joining, ..Client::default() },

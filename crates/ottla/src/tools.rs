@@ -8,15 +8,24 @@ mod configs;
 mod connect;
 mod console_consumer;
 mod console_producer;
+mod consumer_groups;
 mod failure;
 mod filter;
 mod get_offsets;
+mod groups;
 mod java;
+mod member;
+mod moment;
 mod options;
 mod signals;
 mod storage;
 mod subcommands;
+mod throttle;
+mod thrown;
 mod topics;
+mod transactions;
+mod verifiable_consumer;
+mod verifiable_producer;
 
 use std::io::{self, BufWriter, Write};
 use std::process::ExitCode;
@@ -46,9 +55,22 @@ pub const TOOLS: &[Tool] = &[
     Tool { name: "kafka-configs", usage: &configs::USAGE, run: configs::run },
     Tool { name: "kafka-console-consumer", usage: &console_consumer::USAGE, run: console_consumer::run },
     Tool { name: "kafka-console-producer", usage: &console_producer::USAGE, run: console_producer::run },
+    Tool { name: "kafka-consumer-groups", usage: &consumer_groups::USAGE, run: consumer_groups::run },
     Tool { name: "kafka-get-offsets", usage: &get_offsets::USAGE, run: get_offsets::run },
+    Tool { name: "kafka-groups", usage: &groups::USAGE, run: groups::run },
     Tool { name: "kafka-storage", usage: &storage::USAGE, run: storage::run },
     Tool { name: "kafka-topics", usage: &topics::USAGE, run: topics::run },
+    Tool { name: "kafka-transactions", usage: &transactions::USAGE, run: transactions::run },
+    Tool {
+        name: "kafka-verifiable-consumer",
+        usage: &verifiable_consumer::USAGE,
+        run: verifiable_consumer::run,
+    },
+    Tool {
+        name: "kafka-verifiable-producer",
+        usage: &verifiable_producer::USAGE,
+        run: verifiable_producer::run,
+    },
 ];
 
 /// The tool of this name, with or without `.sh`.

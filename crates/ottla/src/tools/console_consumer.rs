@@ -1,7 +1,10 @@
 //! kafka-console-consumer: records of a topic, one after the other, on standard output.
 
+mod coordinator_records;
 mod format;
 mod reading;
+
+use std::collections::BTreeSet;
 
 use ottla_client::Properties;
 use ottla_client::consumer::Start;
@@ -33,7 +36,8 @@ pub static USAGE: Usage = Usage {
         Flag::value(
             "formatter",
             "String: class",
-            "How records are shown: DefaultMessageFormatter, NoOpMessageFormatter.",
+            "How records are shown: DefaultMessageFormatter, LoggingMessageFormatter, NoOpMessageFormatter; records of \
+             coordinators: OffsetsMessageFormatter, GroupMetadataMessageFormatter, TransactionLogMessageFormatter.",
         )
         .or("org.apache.kafka.tools.consumer.DefaultMessageFormatter"),
         Flag::value("property", "String: prop", "Old name of --formatter-property."),
@@ -91,7 +95,6 @@ pub fn run(words: &[String], out: Out<'_>) -> Result<(), Failure> {
         )?;
     }
     let mut properties = given_properties(&options)?;
-    refuse_groups(&options, &properties)?;
     complete(&mut properties, &options)?;
     let start = start(&options).map_err(usage)?;
     let formatter =
@@ -150,27 +153,66 @@ fn check(options: &Options) -> Result<(), Failure> {
     Ok(())
 }
 
+/// The properties of the file, then those of the command line, then the group.
 fn given_properties(options: &Options) -> Result<Properties, Failure> {
     let mut properties = Properties::default();
+    let mut typed = Properties::default();
     for name in ["consumer.config", "command-config"] {
         properties.0.extend(load_option(options, name)?.0);
     }
     for name in ["consumer-property", "command-property"] {
-        properties.0.extend(pairs(&options.values(name)).0);
+        typed.0.extend(pairs(&options.values(name)).0);
     }
+    let places = [options.value("group")?, id_in(&properties), id_in(&typed)];
+    properties.0.extend(typed.0);
+    choose_group(&mut properties, places.into_iter().flatten().collect(), options)?;
     Ok(properties)
 }
 
-/// Groups are not there yet; reading without one is no substitute, for nothing would be committed.
-fn refuse_groups(options: &Options, properties: &Properties) -> Result<(), Failure> {
-    let group = options.value("group")?.or(properties.get("group.id").map(str::to_owned));
-    let Some(group) = group else { return Ok(()) };
-    if options.has("partition") {
-        return Err(Failure::Usage("Options group and partition cannot be specified together.".to_owned()));
+fn id_in(properties: &Properties) -> Option<String> {
+    properties.get("group.id").map(str::to_owned)
+}
+
+/// One group, wherever it is named; where it is not, one that nobody will use again, and that commits nothing.
+fn choose_group(
+    properties: &mut Properties,
+    named: BTreeSet<String>,
+    options: &Options,
+) -> Result<(), Failure> {
+    if named.len() > 1 {
+        let ids: Vec<String> = named.iter().map(|id| format!("'{id}'")).collect();
+        return Err(Failure::Usage(format!(
+            "The group ids provided in different places (directly using '--group', via '--consumer-property', or via \
+             '--consumer.config') do not match. Detected group ids: {}",
+            ids.join(", ")
+        )));
     }
-    Err(Failure::Error(format!(
-        "This version of the tool cannot read as a member of group '{group}'; leave the group out to read every partition."
-    )))
+    match (named.into_iter().next(), options.has("partition")) {
+        (Some(_), true) => {
+            Err(Failure::Usage("Options group and partition cannot be specified together.".to_owned()))
+        }
+        (Some(id), false) => {
+            properties.set("group.id", id);
+            Ok(())
+        }
+        // A partition that is chosen by hand needs no group.
+        (None, true) => {
+            properties.set("enable.auto.commit", "false");
+            Ok(())
+        }
+        (None, false) => {
+            properties.set("group.id", format!("console-consumer-{}", random() % 100_000));
+            properties.set_default("enable.auto.commit", "false");
+            Ok(())
+        }
+    }
+}
+
+fn random() -> u32 {
+    let mut bytes = [0; 4];
+    // Without randomness two tools at once would only share a group.
+    let _ = getrandom::fill(&mut bytes);
+    u32::from_le_bytes(bytes)
 }
 
 fn complete(properties: &mut Properties, options: &Options) -> Result<(), Failure> {
@@ -288,11 +330,31 @@ mod tests {
     }
 
     #[test]
-    fn a_group_is_refused_in_one_line() {
-        let group = options(&["--topic", "t", "--group", "g"]);
-        let failure = refuse_groups(&group, &Properties::default()).unwrap_err();
-        assert!(matches!(&failure, Failure::Error(text) if text.contains("'g'") && !text.contains('\n')));
-        refuse_groups(&options(&["--topic", "t"]), &Properties::default()).unwrap();
+    fn a_group_is_named_once_or_made_up() {
+        let group = |words: &[&str]| {
+            let options = options(&[&["--topic", "t"], words].concat());
+            given_properties(&options).map(|properties| {
+                let value = |key| properties.get(key).map(str::to_owned);
+                (value("group.id"), value("enable.auto.commit"))
+            })
+        };
+        let owned = |text: &str| Some(text.to_owned());
+        assert_eq!(group(&["--group", "g"]).unwrap(), (owned("g"), None));
+        let twice = ["--group", "g", "--consumer-property", "group.id=g"];
+        assert_eq!(group(&twice).unwrap(), (owned("g"), None));
+        let (id, commit) = group(&[]).unwrap();
+        assert!(id.unwrap().starts_with("console-consumer-"));
+        assert_eq!(commit, owned("false"));
+        assert_eq!(group(&["--partition", "0"]).unwrap(), (None, owned("false")));
+        let message = |words: &[&str]| group(words).unwrap_err().message().to_owned();
+        assert_eq!(
+            message(&["--group", "g", "--partition", "0"]),
+            "Options group and partition cannot be specified together."
+        );
+        assert!(
+            message(&["--group", "g", "--consumer-property", "group.id=h"])
+                .ends_with("do not match. Detected group ids: 'g', 'h'")
+        );
     }
 
     #[test]

@@ -18,11 +18,11 @@ use super::subcommands::{Command, Kind, Opt, Program};
 pub static USAGE: Usage = Usage { about: "The Kafka storage tool.", flags: &[] };
 
 const CONFIG: Opt =
-    Opt { long: "config", short: 'c', kind: Kind::Required, text: "The node's server.properties." };
+    Opt { long: "config", short: Some('c'), kind: Kind::Required, text: "The node's server.properties." };
 
 const RELEASE: Opt = Opt {
     long: "release-version",
-    short: 'r',
+    short: Some('r'),
     kind: Kind::Value,
     text: "The release whose features a new cluster begins with, such as 4.1 or 4.1-IV1.",
 };
@@ -30,6 +30,7 @@ const RELEASE: Opt = Opt {
 static PROGRAM: Program = Program {
     name: "kafka-storage",
     about: "The Kafka storage tool.",
+    globals: &[],
     commands: &[
         Command { name: "info", about: "Tell what the node's log directories hold.", options: &[CONFIG] },
         Command {
@@ -37,41 +38,41 @@ static PROGRAM: Program = Program {
             about: "Format the node's log directories.",
             options: &[
                 CONFIG,
-                Opt { long: "cluster-id", short: 't', kind: Kind::Required, text: "The cluster's id." },
+                Opt { long: "cluster-id", short: Some('t'), kind: Kind::Required, text: "The cluster's id." },
                 Opt {
                     long: "add-scram",
-                    short: 'S',
+                    short: Some('S'),
                     kind: Kind::Many,
                     text: "A SCRAM credential that the cluster begins with.",
                 },
                 Opt {
                     long: "ignore-formatted",
-                    short: 'g',
+                    short: Some('g'),
                     kind: Kind::Switch,
                     text: "Leave directories alone that are formatted already.",
                 },
                 RELEASE,
                 Opt {
                     long: "feature",
-                    short: 'f',
+                    short: Some('f'),
                     kind: Kind::Many,
                     text: "A feature's level, as name=level.",
                 },
                 Opt {
                     long: "standalone",
-                    short: 's',
+                    short: Some('s'),
                     kind: Kind::ExclusiveSwitch,
                     text: "This controller is the quorum's first and only voter.",
                 },
                 Opt {
                     long: "no-initial-controllers",
-                    short: 'N',
+                    short: Some('N'),
                     kind: Kind::ExclusiveSwitch,
                     text: "The node will join a quorum that others make.",
                 },
                 Opt {
                     long: "initial-controllers",
-                    short: 'I',
+                    short: Some('I'),
                     kind: Kind::ExclusiveValue,
                     text: "The quorum's first voters, as id@host:port:directory-id,...; the same on every node.",
                 },
@@ -83,7 +84,7 @@ static PROGRAM: Program = Program {
             about: "Tell what a feature's level depends on.",
             options: &[Opt {
                 long: "feature",
-                short: 'f',
+                short: Some('f'),
                 kind: Kind::RequiredMany,
                 text: "A feature's level, as name=level.",
             }],

@@ -4,6 +4,7 @@
 //! errors after the usage, `--help` on stdout with exit code 0.
 
 use std::fmt::Write as _;
+use std::slice::Iter;
 
 use super::failure::Failure;
 
@@ -14,6 +15,8 @@ pub struct Program {
     pub name: &'static str,
     /// What it is for.
     pub about: &'static str,
+    /// Options that come before the subcommand.
+    pub globals: &'static [Opt],
     /// The subcommands, in the order of `--help`.
     pub commands: &'static [Command],
 }
@@ -34,8 +37,8 @@ pub struct Command {
 pub struct Opt {
     /// The long name, without dashes.
     pub long: &'static str,
-    /// The short one.
-    pub short: char,
+    /// The short one, if there is one.
+    pub short: Option<char>,
     /// How it is used.
     pub kind: Kind,
     /// What it is for.
@@ -53,6 +56,8 @@ pub enum Kind {
     RequiredMany,
     /// With a value, as often as one likes.
     Many,
+    /// With one or more values, up to the next option.
+    Words,
     /// Without a value.
     Switch,
     /// Without a value; only one of the options of such kinds may be there.
@@ -104,50 +109,41 @@ impl Program {
     /// Reads the words behind the tool's name.
     pub fn parse(&self, words: &[String]) -> Result<Chosen, Failure> {
         let names = || self.commands.iter().map(|c| c.name).collect::<Vec<_>>();
-        let usage = || format!("usage: {} [-h] {{{}}} ...", self.name, names().join(","));
+        let usage = || {
+            let globals: String =
+                self.globals.iter().map(|option| format!(" {}", option.in_usage())).collect();
+            format!("usage: {} [-h]{globals} {{{}}} ...", self.name, names().join(","))
+        };
         let error = |message: &str| Failure::Error(format!("{}\n{}: error: {message}", usage(), self.name));
-        let Some(first) = words.first() else { return Err(error("too few arguments")) };
-        if is_help(first) {
-            return Err(Failure::Help(self.help(&usage())));
-        }
-        match self.commands.iter().find(|command| command.name == first) {
-            Some(command) => self.parse_command(command, &words[1..]),
+        let globals = Command { name: "", about: self.about, options: self.globals };
+        let mut chosen = Chosen { command: "", given: Vec::new() };
+        let mut rest = words.iter();
+        let command = loop {
+            let Some(word) = rest.next() else { return Err(error("too few arguments")) };
+            if is_help(word) {
+                return Err(Failure::Help(self.help(&usage())));
+            }
+            if !self.globals.is_empty() && matches!(word.as_str(), "--version" | "-v") {
+                return Err(Failure::Version);
+            }
+            if !word.starts_with('-') {
+                break word;
+            }
+            globals.take(word, &mut rest, &mut chosen).map_err(|why| error(&why))?;
+        };
+        match self.commands.iter().find(|known| known.name == command) {
+            Some(command) => {
+                let mut chosen = Chosen { command: command.name, ..chosen };
+                command.parse(self.name, rest, &mut chosen)?;
+                globals.check(&chosen).map_err(|why| error(&why))?;
+                Ok(chosen)
+            }
             None => {
                 let choices =
                     names().into_iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(", ");
-                Err(error(&format!("invalid choice: '{first}' (choose from {choices})")))
+                Err(error(&format!("invalid choice: '{command}' (choose from {choices})")))
             }
         }
-    }
-
-    fn parse_command(&self, command: &'static Command, words: &[String]) -> Result<Chosen, Failure> {
-        let usage = command.usage(self.name);
-        let error = |message: String| Failure::Error(format!("{usage}\n{}: error: {message}", self.name));
-        let mut chosen = Chosen { command: command.name, given: Vec::new() };
-        let mut words = words.iter();
-        while let Some(word) = words.next() {
-            if is_help(word) {
-                return Err(Failure::Help(command.help(&usage)));
-            }
-            let (option, inline) = command.find(word).map_err(&error)?;
-            let value = match (option.kind.takes_value(), inline) {
-                (true, Some(value)) => value,
-                (true, None) => {
-                    let next = words.next().cloned();
-                    next.ok_or_else(|| error(format!("argument {}: expected one argument", option.shown())))?
-                }
-                (false, None) => String::new(),
-                (false, Some(value)) => {
-                    return Err(error(format!(
-                        "argument {}: ignored explicit argument '{value}'",
-                        option.shown()
-                    )));
-                }
-            };
-            chosen.given.push((option.long, value));
-        }
-        command.check(&chosen).map_err(error)?;
-        Ok(chosen)
     }
 
     fn help(&self, usage: &str) -> String {
@@ -165,13 +161,59 @@ fn is_help(word: &str) -> bool {
 }
 
 impl Command {
+    /// Reads the words behind a tool that is one command itself.
+    pub fn parse_alone(&self, words: &[String]) -> Result<Chosen, Failure> {
+        let mut chosen = Chosen { command: self.name, given: Vec::new() };
+        self.parse(self.name, words.iter(), &mut chosen)?;
+        Ok(chosen)
+    }
+
+    /// Reads the words behind the command's name.
+    fn parse(&self, program: &str, mut words: Iter<'_, String>, chosen: &mut Chosen) -> Result<(), Failure> {
+        let usage = self.usage(program);
+        let error = |message: String| Failure::Error(format!("{usage}\n{program}: error: {message}"));
+        while let Some(word) = words.next() {
+            if is_help(word) {
+                return Err(Failure::Help(self.help(&usage)));
+            }
+            self.take(word, &mut words, chosen).map_err(error)?;
+        }
+        self.check(chosen).map_err(error)
+    }
+
+    /// Takes an option and its value.
+    fn take(&self, word: &str, words: &mut Iter<'_, String>, chosen: &mut Chosen) -> Result<(), String> {
+        let (option, inline) = self.find(word)?;
+        let value = match (option.kind.takes_value(), inline) {
+            (true, Some(value)) => value,
+            (true, None) => {
+                let next = words.next().cloned();
+                next.ok_or_else(|| format!("argument {}: expected one argument", option.shown()))?
+            }
+            (false, None) => String::new(),
+            (false, Some(value)) => {
+                return Err(format!("argument {}: ignored explicit argument '{value}'", option.shown()));
+            }
+        };
+        chosen.given.push((option.long, value));
+        if option.kind == Kind::Words {
+            // Up to the next option.
+            while let Some(word) = words.as_slice().first().filter(|word| !word.starts_with('-')) {
+                chosen.given.push((option.long, word.clone()));
+                words.next();
+            }
+        }
+        Ok(())
+    }
+
     /// The option that a word begins, and the value in the word. Long names may be cut where that is not ambiguous.
     fn find(&self, word: &str) -> Result<(&'static Opt, Option<String>), String> {
         let unknown = || format!("unrecognized arguments: '{word}'");
         let Some(body) = word.strip_prefix("--") else {
             let mut letters = word.strip_prefix('-').unwrap_or("").chars();
             let letter = letters.next().ok_or_else(unknown)?;
-            let option = self.options.iter().find(|option| option.short == letter).ok_or_else(unknown)?;
+            let option =
+                self.options.iter().find(|option| option.short == Some(letter)).ok_or_else(unknown)?;
             let rest = letters.as_str();
             let rest = rest.strip_prefix('=').unwrap_or(rest);
             return Ok((option, Some(rest.to_owned()).filter(|rest| !rest.is_empty())));
@@ -208,23 +250,27 @@ impl Command {
     }
 
     fn usage(&self, program: &str) -> String {
-        let mut usage = format!("usage: {program} {} [-h]", self.name);
-        let options: Vec<String> = self.options.iter().map(Opt::in_usage).collect();
-        for option in options {
-            usage.push(' ');
-            usage.push_str(&option);
+        let mut usage = format!("usage: {program}");
+        if self.name != program {
+            let _ = write!(usage, " {}", self.name);
+        }
+        usage.push_str(" [-h]");
+        for option in self.options {
+            let _ = write!(usage, " {}", option.in_usage());
         }
         usage
     }
 
     fn help(&self, usage: &str) -> String {
         let mut text = format!(
-            "{usage}\n\noptional arguments:\n  -h, --help             show this help message and exit\n"
+            "{usage}\n\n{}\n\noptional arguments:\n  -h, --help             show this help message and exit\n",
+            self.about
         );
         for option in self.options {
             let value =
                 if option.kind.takes_value() { format!(" {}", option.metavar()) } else { String::new() };
-            let _ = writeln!(text, "  --{}{value}, -{}{value}", option.long, option.short);
+            let short = option.short.map_or(String::new(), |short| format!(", -{short}{value}"));
+            let _ = writeln!(text, "  --{}{value}{short}", option.long);
             let _ = writeln!(text, "                         {}", option.text);
         }
         text.trim_end().to_owned()
@@ -232,12 +278,20 @@ impl Command {
 }
 
 impl Opt {
+    /// An option without a short name.
+    pub const fn long(long: &'static str, kind: Kind, text: &'static str) -> Self {
+        Self { long, short: None, kind, text }
+    }
+
     fn metavar(&self) -> String {
-        self.long.to_ascii_uppercase().replace('-', "_")
+        self.long.to_ascii_uppercase().replace(['-', '.'], "_")
     }
 
     fn shown(&self) -> String {
-        format!("--{}/-{}", self.long, self.short)
+        match self.short {
+            Some(short) => format!("--{}/-{short}", self.long),
+            None => format!("--{}", self.long),
+        }
     }
 
     fn in_usage(&self) -> String {
@@ -257,19 +311,20 @@ mod tests {
     static PROGRAM: Program = Program {
         name: "kafka-storage",
         about: "About.",
+        globals: &[],
         commands: &[
             Command {
                 name: "format",
                 about: "Format.",
                 options: &[
-                    Opt { long: "config", short: 'c', kind: Kind::Required, text: "The file." },
-                    Opt { long: "cluster-id", short: 't', kind: Kind::Required, text: "The id." },
-                    Opt { long: "feature", short: 'f', kind: Kind::Many, text: "A feature." },
-                    Opt { long: "ignore-formatted", short: 'g', kind: Kind::Switch, text: "Skip." },
-                    Opt { long: "standalone", short: 's', kind: Kind::ExclusiveSwitch, text: "Alone." },
+                    Opt { long: "config", short: Some('c'), kind: Kind::Required, text: "The file." },
+                    Opt { long: "cluster-id", short: Some('t'), kind: Kind::Required, text: "The id." },
+                    Opt { long: "feature", short: Some('f'), kind: Kind::Many, text: "A feature." },
+                    Opt { long: "ignore-formatted", short: Some('g'), kind: Kind::Switch, text: "Skip." },
+                    Opt { long: "standalone", short: Some('s'), kind: Kind::ExclusiveSwitch, text: "Alone." },
                     Opt {
                         long: "initial-controllers",
-                        short: 'I',
+                        short: Some('I'),
                         kind: Kind::ExclusiveValue,
                         text: "These.",
                     },
@@ -314,6 +369,43 @@ mod tests {
         assert!(
             last("nothing")
                 .starts_with("kafka-storage: error: invalid choice: 'nothing' (choose from 'format'")
+        );
+    }
+
+    #[test]
+    fn some_programs_have_options_before_the_command_and_some_have_no_command() {
+        static GLOBAL: Program = Program {
+            name: "kafka-transactions",
+            about: "About.",
+            globals: &[Opt::long("bootstrap-server", Kind::Required, "Where.")],
+            commands: &[Command { name: "list", about: "List.", options: &[] }],
+        };
+        let parse = |line: &str| GLOBAL.parse(&line.split(' ').map(str::to_owned).collect::<Vec<_>>());
+        let chosen = parse("--bootstrap-server h:1 list").unwrap();
+        assert_eq!((chosen.command, chosen.value("bootstrap-server")), ("list", Some("h:1")));
+        let last = |line: &str| match parse(line) {
+            Err(Failure::Error(text)) => text.lines().last().unwrap_or("").to_owned(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(last("list"), "kafka-transactions: error: argument --bootstrap-server is required");
+        assert_eq!(
+            last("list --bootstrap-server h:1"),
+            "kafka-transactions: error: unrecognized arguments: '--bootstrap-server'"
+        );
+        assert!(matches!(parse("-v"), Err(Failure::Version)));
+        static ALONE: Command = Command {
+            name: "producer-performance",
+            about: "About.",
+            options: &[
+                Opt::long("topic", Kind::Required, "The topic."),
+                Opt::long("producer-props", Kind::Words, "Properties."),
+            ],
+        };
+        let words = ["--producer-props", "a=b", "c=d", "--topic", "t"].map(str::to_owned);
+        let chosen = ALONE.parse_alone(&words).unwrap();
+        assert_eq!((chosen.values("producer-props"), chosen.value("topic")), (vec!["a=b", "c=d"], Some("t")));
+        assert!(
+            matches!(ALONE.parse_alone(&[]), Err(Failure::Error(text)) if text.starts_with("usage: producer-performance [-h] --topic TOPIC"))
         );
     }
 

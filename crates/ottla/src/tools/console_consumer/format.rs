@@ -5,6 +5,7 @@ use std::io::Write as _;
 use ottla_client::Properties;
 use ottla_protocol::batch::{Record, TimestampType};
 
+use super::coordinator_records::Records;
 use crate::tools::failure::Failure;
 use crate::tools::java;
 
@@ -19,10 +20,22 @@ pub struct Shown<'a> {
     pub record: &'a Record,
 }
 
-/// Makes text of records, as Kafka's `DefaultMessageFormatter` does, or nothing.
+/// Makes text of records.
 #[derive(Clone, Debug)]
-pub struct Formatter {
-    silent: bool,
+pub enum Formatter {
+    /// Columns, as Kafka's `DefaultMessageFormatter` makes them.
+    Columns(Columns),
+    /// The same, and a line in the log.
+    Logged(Columns),
+    /// What coordinators write, as JSON; nothing stands between two records.
+    Coordinator(Records),
+    /// Nothing at all.
+    Silent,
+}
+
+/// What is shown of a record, and how.
+#[derive(Clone, Debug)]
+pub struct Columns {
     columns: Vec<Column>,
     key_separator: String,
     line_separator: String,
@@ -44,6 +57,9 @@ enum Column {
     Key,
     Value,
 }
+
+/// Where Kafka keeps, or kept, its formatters.
+const PACKAGES: &[&str] = &["org.apache.kafka.tools.consumer.", "kafka.tools.", "kafka.coordinator."];
 
 /// In the order in which they are shown.
 const COLUMNS: &[(&str, Column)] = &[
@@ -73,20 +89,56 @@ enum Text {
 impl Formatter {
     /// The formatter of this class, by its name of today or of long ago.
     pub fn new(class: &str, properties: &Properties) -> Result<Self, Failure> {
-        let kafkas =
-            class.starts_with("org.apache.kafka.tools.consumer.") || class.starts_with("kafka.tools.");
-        let silent = match class.rsplit('.').next() {
-            Some("DefaultMessageFormatter" | "LoggingMessageFormatter") if kafkas => false,
-            Some("NoOpMessageFormatter") if kafkas => true,
-            _ => return Err(Failure::Error(class.to_owned())),
-        };
+        let kafkas = PACKAGES.iter().any(|package| class.starts_with(package));
+        let name = class.rsplit(['.', '$']).next().filter(|_| kafkas).unwrap_or_default();
+        match name {
+            "DefaultMessageFormatter" => Ok(Self::Columns(Columns::new(properties))),
+            "LoggingMessageFormatter" => Ok(Self::Logged(Columns::new(properties))),
+            "NoOpMessageFormatter" => Ok(Self::Silent),
+            name => {
+                Records::of_class(name).map(Self::Coordinator).ok_or_else(|| Failure::Error(class.to_owned()))
+            }
+        }
+    }
+
+    /// Appends the record to `line`, with all its separators.
+    ///
+    /// # Errors
+    /// Bytes that are not what is expected.
+    pub fn write(&self, shown: &Shown<'_>, line: &mut Vec<u8>) -> Result<(), Failure> {
+        match self {
+            Self::Silent => Ok(()),
+            Self::Columns(columns) => columns.write(shown, line),
+            Self::Logged(columns) => {
+                columns.write(shown, line)?;
+                let text = |part: &Option<bytes::Bytes>| match part {
+                    Some(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+                    None => "null".to_owned(),
+                };
+                tracing::info!("key:{}, value:{}", text(&shown.record.key), text(&shown.record.value));
+                Ok(())
+            }
+            Self::Coordinator(records) => {
+                let Some(key) = shown.record.key.as_deref() else { return Ok(()) };
+                let json = records.json(key, shown.record.value.as_deref()).map_err(|error| {
+                    let offset = shown.record.offset;
+                    Failure::Error(format!("Could not read record at offset {} due to: {error}", offset.0))
+                })?;
+                line.extend_from_slice(json.unwrap_or_default().as_bytes());
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Columns {
+    fn new(properties: &Properties) -> Self {
         let shown = |(key, column): &(&str, Column)| {
             let default = *column == Column::Value;
             properties.get(key).map_or(default, |value| value.trim().eq_ignore_ascii_case("true"))
         };
         let text = |key, default: &str| properties.get(key).unwrap_or(default).to_owned();
-        Ok(Self {
-            silent,
+        Self {
             columns: COLUMNS.iter().filter(|column| shown(column)).map(|(_, column)| *column).collect(),
             key_separator: text("key.separator", "\t"),
             line_separator: text("line.separator", "\n"),
@@ -95,17 +147,10 @@ impl Formatter {
             key: deserializer(properties, "key.deserializer"),
             value: deserializer(properties, "value.deserializer"),
             headers: deserializer(properties, "headers.deserializer"),
-        })
+        }
     }
 
-    /// Appends the record to `line`, with all its separators.
-    ///
-    /// # Errors
-    /// Bytes that are not what the deserializer expects.
-    pub fn write(&self, shown: &Shown<'_>, line: &mut Vec<u8>) -> Result<(), Failure> {
-        if self.silent {
-            return Ok(());
-        }
+    fn write(&self, shown: &Shown<'_>, line: &mut Vec<u8>) -> Result<(), Failure> {
         for (at, column) in self.columns.iter().enumerate() {
             self.column(*column, shown, line)?;
             let last = at + 1 == self.columns.len();
@@ -272,6 +317,14 @@ mod tests {
     fn the_formatters_of_today_and_of_long_ago_are_known_and_no_others() {
         assert_eq!(text("kafka.tools.DefaultMessageFormatter", &[], &record()).unwrap(), "v\n");
         assert_eq!(text("org.apache.kafka.tools.consumer.NoOpMessageFormatter", &[], &record()).unwrap(), "");
+        assert_eq!(text("kafka.tools.LoggingMessageFormatter", &[], &record()).unwrap(), "v\n");
+        // A record without a key is none of a coordinator's.
+        assert_eq!(
+            text("org.apache.kafka.tools.consumer.OffsetsMessageFormatter", &[], &record()).unwrap(),
+            ""
+        );
+        let inner = "kafka.coordinator.transaction.TransactionLog$TransactionLogMessageFormatter";
+        assert_eq!(text(inner, &[], &record()).unwrap(), "");
         assert_eq!(text("my.Formatter", &[], &record()), Err("my.Formatter".to_owned()));
     }
 

@@ -1,19 +1,16 @@
 //! From partitions to lines on standard output, until enough was read, too little came, or nobody listens.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
-use ottla_client::cluster::Interest;
-use ottla_client::consumer::{ConsumeError, Consumer, ConsumerSettings, Polled, Start, TopicPartition};
-use ottla_client::net::Driver;
-use ottla_client::{ClientError, Properties};
+use ottla_client::Properties;
+use ottla_client::consumer::{ConsumeError, Hooks, Matcher, Polled, Start, Subscription, TopicPartition};
 use ottla_protocol::Now;
-use ottla_protocol::time::Deadline;
 use regex::Regex;
 
 use super::format::{Formatter, Shown};
 use crate::tools::Out;
 use crate::tools::failure::Failure;
+use crate::tools::member::{CLOSE_TIMEOUT, Member};
 use crate::tools::signals::Signals;
 
 /// What is read.
@@ -57,17 +54,19 @@ enum End {
 impl Reading {
     /// Reads until the end, then says how many records there were.
     pub async fn run(self, properties: &Properties, out: Out<'_>) -> Result<(), Failure> {
-        let settings = ConsumerSettings::from_properties(properties).map_err(ClientError::from)?;
-        let mut driver = Driver::open(properties).await?;
-        let seed = driver.cluster.random();
-        let mut consumer = Consumer::new(settings, seed);
+        let mut member = Member::open(properties, Hooks::None).await?;
         let mut signals = Signals::catch()?;
-        self.begin(&mut driver, &mut consumer);
+        self.begin(&mut member);
         let mut count = 0;
         let end = tokio::select! {
-            end = self.read(&mut driver, &mut consumer, out, &mut count) => end,
+            end = self.read(&mut member, out, &mut count) => end,
             signal = signals.caught() => End::Signal(signal),
         };
+        tokio::select! {
+            () = member.leave(CLOSE_TIMEOUT, drop) => {}
+            // Whoever asks a second time does not want to wait.
+            _ = signals.caught() => {}
+        }
         let flushed = out.flush();
         let told = match end {
             End::Enough => Ok(()),
@@ -86,66 +85,68 @@ impl Reading {
         told.and(flushed.map_err(Failure::from))
     }
 
-    fn begin(&self, driver: &mut Driver, consumer: &mut Consumer) {
-        let now = driver.now();
+    fn begin(&self, member: &mut Member) {
         match &self.source {
             Source::Partition(topic, partition) => {
+                let Member { driver, consumer } = member;
                 let partition = TopicPartition::new(topic, *partition);
-                consumer.assign(now, &mut driver.cluster, [partition.clone()]);
-                consumer.seek(now, &mut driver.cluster, &partition, self.start);
+                consumer.assign(driver.now(), &mut driver.cluster, [partition.clone()]);
+                consumer.seek(driver.now(), &mut driver.cluster, &partition, self.start);
             }
-            Source::Topic(topic) => driver.cluster.watch(now, topic),
-            Source::Pattern(_) => driver.cluster.interest(now, Interest::All),
+            Source::Topic(topic) => member.subscribe_to(topic),
+            Source::Pattern(pattern) => {
+                let pattern = pattern.clone();
+                let matcher = Matcher::new(move |topic| pattern.is_match(topic));
+                member.subscribe(Subscription::Matching(matcher));
+            }
         }
     }
 
-    async fn read(&self, driver: &mut Driver, consumer: &mut Consumer, out: Out<'_>, count: &mut u64) -> End {
+    async fn read(&self, member: &mut Member, out: Out<'_>, count: &mut u64) -> End {
         let patience = self.timeout_ms.map(|ms| Duration::from_millis(u64::try_from(ms).unwrap_or(0)));
         let wait_until = |now: Now| patience.map(|patience| now.after(patience));
-        let mut give_up = wait_until(driver.now());
-        let mut known = 0;
+        let mut give_up = wait_until(member.driver.now());
         loop {
             let left = self.max_messages.map_or(u64::MAX, |most| most.saturating_sub(*count));
             if left == 0 {
                 return End::Enough;
             }
-            match self.show(consumer, out, left) {
+            member.consumer.attend(member.driver.now(), &mut member.driver.cluster);
+            match self.show(member, out, left) {
                 Err(end) => return end,
                 Ok(0) => {}
                 Ok(shown) => {
                     *count += shown;
-                    give_up = wait_until(driver.now());
+                    give_up = wait_until(member.driver.now());
                     continue;
                 }
             }
             if out.flush().is_err() {
                 return End::NobodyListens;
             }
-            let now = driver.now();
+            let now = member.driver.now();
             if give_up.is_some_and(|deadline| now.reached(deadline)) {
                 return End::Trouble("no record came in time (--timeout-ms)".to_owned());
             }
-            turn(driver, consumer, give_up).await;
-            if driver.cluster.metadata().updates != known {
-                known = driver.cluster.metadata().updates;
-                self.assign(driver, consumer);
-            }
+            member.turn(give_up).await;
         }
     }
 
     /// Shows what is there already; the number of records.
-    fn show(&self, consumer: &mut Consumer, out: Out<'_>, left: u64) -> Result<u64, End> {
+    fn show(&self, member: &mut Member, out: Out<'_>, left: u64) -> Result<u64, End> {
+        let consumer = &mut member.consumer;
         let most = usize::try_from(left).unwrap_or(usize::MAX).min(consumer.settings().max_poll_records);
         let polled =
             consumer.poll_up_to(most).map_err(|error: ConsumeError| End::Trouble(error.to_string()))?;
         let mut lines = Vec::new();
         let mut count = 0;
-        for Polled { partition, records, stamped_by } in &polled {
-            for record in records {
+        for (at, Polled { partition, records, stamped_by }) in polled.iter().enumerate() {
+            for (place, record) in records.iter().enumerate() {
                 let shown = Shown { partition: partition.partition, stamped_by: *stamped_by, record };
                 if let Err(failure) = self.formatter.write(&shown, &mut lines) {
                     if !self.skip {
                         let _ = out.write_all(&lines);
+                        unread(member, &polled, (at, place + 1));
                         return Err(End::Unreadable(failure));
                     }
                     tracing::error!("Error processing message, skipping this message: {}", failure.message());
@@ -153,34 +154,22 @@ impl Reading {
                 count += 1;
             }
         }
-        out.write_all(&lines).map_err(|_| End::NobodyListens)?;
-        Ok(count)
-    }
-
-    /// Reads every partition that the metadata shows now.
-    fn assign(&self, driver: &mut Driver, consumer: &mut Consumer) {
-        let topics = &driver.cluster.metadata().topics;
-        let wanted = topics.iter().filter(|(name, topic)| match &self.source {
-            Source::Partition(..) => false,
-            Source::Topic(wanted) => *name == wanted,
-            Source::Pattern(pattern) => !topic.internal && pattern.is_match(name),
-        });
-        let wanted: BTreeSet<TopicPartition> = wanted
-            .flat_map(|(name, topic)| topic.partitions.iter().map(|p| TopicPartition::new(name, p.index)))
-            .collect();
-        let same = consumer.assignment().eq(wanted.iter());
-        if !wanted.is_empty() && !same {
-            consumer.assign(driver.now(), &mut driver.cluster, wanted);
+        if out.write_all(&lines).is_err() {
+            unread(member, &polled, (0, 0));
+            return Err(End::NobodyListens);
         }
+        Ok(count)
     }
 }
 
-async fn turn(driver: &mut Driver, consumer: &mut Consumer, give_up: Option<Deadline>) {
-    let until = [consumer.deadline(), give_up].into_iter().flatten().min();
-    let finished = driver.turn(until).await;
+/// What was not shown is not committed either: back to the first record of each partition, from this place on.
+fn unread(member: &mut Member, polled: &[Polled], (from, record): (usize, usize)) {
+    let Member { driver, consumer } = member;
     let now = driver.now();
-    for done in finished {
-        consumer.done(now, &mut driver.cluster, done.ticket, done.outcome);
+    for (at, Polled { partition, records, .. }) in polled.iter().enumerate().skip(from).rev() {
+        let first = if at == from { record } else { 0 };
+        if let Some(record) = records.get(first) {
+            consumer.seek(now, &mut driver.cluster, partition, Start::Offset(record.offset.0));
+        }
     }
-    consumer.step(now, &mut driver.cluster);
 }

@@ -81,9 +81,9 @@ pub fn classes(name: &str, against: Jars, sources: &[&str]) -> Result<String, Mi
     Ok(format!("{}:{}/*", folder.display(), jars.display()))
 }
 
-/// The Python of an environment that has what `requirements` lists.
-pub fn python(requirements: &str) -> Result<PathBuf, Missing> {
-    let folder = folder().join("python");
+/// The Python of the environment `name`, which has what `requirements` lists.
+pub fn python(name: &str, requirements: &str) -> Result<PathBuf, Missing> {
+    let folder = folder().join(name);
     let (python, made) = (folder.join("bin/python"), folder.join(".complete"));
     if needs_making(&made, &[requirements]) {
         program("python3", "apt-get install python3 python3-venv")?;
@@ -110,6 +110,27 @@ pub fn go(name: &str, source: &str, module: &str) -> Result<PathBuf, Missing> {
         make(command, &binary)?;
     }
     Ok(binary)
+}
+
+/// A script of Node.js beside the packages that its folder's `package.json` names.
+pub fn node_script(source: &str, script: &str) -> Result<PathBuf, Missing> {
+    let folder = folder().join("node");
+    let (from, to) = (crate::workspace().join(source), folder.join(script));
+    let package = format!("{source}/package.json");
+    let made = folder.join(".complete");
+    if needs_making(&made, &[&package]) {
+        program("npm", "apt-get install npm")?;
+        let copied = fs::create_dir_all(&folder)
+            .and_then(|()| fs::copy(from.join("package.json"), folder.join("package.json")));
+        copied.map_err(|error| Missing { why: error.to_string(), install: format!("cp {package}") })?;
+        let mut command = Command::new("npm");
+        command.args(["install", "--silent", "--no-audit", "--no-fund", "--prefix"]).arg(&folder);
+        make(command, &made)?;
+    }
+    // A script finds the packages beside itself.
+    fs::copy(from.join(script), &to)
+        .map_err(|error| Missing { why: error.to_string(), install: format!("cp {source}/{script}") })?;
+    Ok(to)
 }
 
 /// librdkafka's load generator, built from the sources that the crate rdkafka-sys ships.

@@ -172,7 +172,7 @@ fn records(text: &str) -> anyhow::Result<BTreeMap<(u32, u64), u64>> {
 }
 
 fn script() -> anyhow::Result<Command> {
-    let python: PathBuf = tools::python(super::clients::REQUIREMENTS)?;
+    let python: PathBuf = tools::python("python", super::clients::REQUIREMENTS)?;
     let mut command = Command::new(python);
     command.arg(crate::workspace().join(SCRIPT));
     Ok(command)

@@ -215,7 +215,7 @@ impl Client {
 
 fn python(script: &str) -> Result<Vec<String>, Missing> {
     let script = crate::workspace().join("tests/clients").join(script);
-    Ok(vec![path(&tools::python(REQUIREMENTS)?), path(&script)])
+    Ok(vec![path(&tools::python("python", REQUIREMENTS)?), path(&script)])
 }
 
 fn java(version: &'static str) -> Result<Vec<String>, Missing> {

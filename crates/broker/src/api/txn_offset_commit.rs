@@ -230,10 +230,8 @@ fn as_told(refusal: Refusal, version: i16) -> Refusal {
     match refusal {
         Refusal::ProducerFenced => Refusal::InvalidProducerEpoch,
         Refusal::TransactionAbortable if version < KNOWS_ABORTABLE => Refusal::InvalidTxnState,
-        // It is not the group's coordinator that has moved: the same request may be sent again.
-        Refusal::NetworkException | Refusal::NotCoordinator | Refusal::CoordinatorNotAvailable => {
-            Refusal::CoordinatorLoadInProgress
-        }
+        // The same request may be sent again, and to the same coordinator.
+        Refusal::NetworkException => Refusal::CoordinatorLoadInProgress,
         other => other,
     }
 }

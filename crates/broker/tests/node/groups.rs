@@ -12,10 +12,14 @@ use ottla_protocol::messages::offset_fetch::{
     OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
 };
 use ottla_protocol::messages::sync_group::SyncGroupRequestAssignment;
+use ottla_protocol::messages::txn_offset_commit::{
+    TxnOffsetCommitRequestPartition, TxnOffsetCommitRequestTopic,
+};
 use ottla_protocol::messages::{
-    ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest, DeleteGroupsRequest, DescribeGroupsRequest,
-    FindCoordinatorRequest, HeartbeatRequest, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest,
-    ListGroupsRequest, OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, SyncGroupRequest,
+    AddOffsetsToTxnRequest, ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest, DeleteGroupsRequest,
+    DescribeGroupsRequest, EndTxnRequest, FindCoordinatorRequest, HeartbeatRequest, InitProducerIdRequest,
+    JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, ListGroupsRequest, OffsetCommitRequest,
+    OffsetDeleteRequest, OffsetFetchRequest, SyncGroupRequest, TxnOffsetCommitRequest,
 };
 use ottla_protocol::{Refusal, Uuid};
 
@@ -494,18 +498,17 @@ fn the_topic_of_the_groups_is_made_when_it_is_asked_for_and_can_be() {
     assert_eq!(find(&mut world, "g"), Refusal::CoordinatorNotAvailable.code());
     let properties = [("offsets.topic.num.partitions", "3")];
     let mut world = World::start(&MemoryDisk::new(), &properties);
-    let search = |key: &str, key_type| FindCoordinatorRequest {
-        key: key.into(),
-        key_type,
-        coordinator_keys: vec![key.into()],
+    let search = |key_type, version: i16| {
+        let key = String::from("g");
+        let (key, coordinator_keys) =
+            if version < 4 { (key, Vec::new()) } else { (String::new(), vec![key]) };
+        FindCoordinatorRequest { key, key_type, coordinator_keys }
     };
-    let response = world.call(&search("g", 0), 6);
+    let response = world.call(&search(0, 6), 6);
     let row = &response.coordinators[0];
     assert_eq!((row.error_code, row.node_id, row.host.as_str(), row.port), (0, 1, "localhost", 9092));
     for version in 0..=3 {
-        let mut request = search("g", 0);
-        request.coordinator_keys.clear();
-        let response = world.call(&request, version);
+        let response = world.call(&search(0, version), version);
         assert_eq!((response.error_code, response.node_id, response.port), (0, 1, 9092), "version {version}");
     }
     for (key_type, version, refusal) in [
@@ -513,7 +516,7 @@ fn the_topic_of_the_groups_is_made_when_it_is_asked_for_and_can_be() {
         (2, 6, Refusal::CoordinatorNotAvailable),
         (3, 6, Refusal::InvalidRequest),
     ] {
-        let response = world.call(&search("g", key_type), version);
+        let response = world.call(&search(key_type, version), version);
         assert_eq!(response.coordinators[0].error_code, refusal.code());
     }
     let topics =
@@ -598,4 +601,130 @@ fn a_consumer_group_is_served_by_heartbeats_alone() {
     let described = world.call(&request, 1).groups.remove(0);
     assert_eq!((described.error_code, described.members.len()), (0, 1));
     assert_eq!(described.members[0].assignment.topic_partitions[0].partitions, [0, 1, 2]);
+}
+
+/// A transactional producer: its id and its epoch.
+fn begin(world: &mut World) -> (i64, i16) {
+    let search =
+        FindCoordinatorRequest { key_type: 1, coordinator_keys: vec!["tx".into()], ..Default::default() };
+    assert_eq!(world.call(&search, 6).coordinators[0].error_code, 0);
+    let request = InitProducerIdRequest {
+        transactional_id: Some("tx".into()),
+        transaction_timeout_ms: 60_000,
+        ..Default::default()
+    };
+    let response = world.call(&request, 5);
+    assert_eq!(response.error_code, 0, "{response:?}");
+    (response.producer_id, response.producer_epoch)
+}
+
+fn commit_in_transaction(producer: (i64, i16), offset: i64) -> TxnOffsetCommitRequest {
+    let rows = [0, 9].map(|partition_index| TxnOffsetCommitRequestPartition {
+        partition_index,
+        committed_offset: offset,
+        committed_leader_epoch: -1,
+        committed_metadata: None,
+    });
+    TxnOffsetCommitRequest {
+        transactional_id: "tx".into(),
+        group_id: "g".into(),
+        producer_id: producer.0,
+        producer_epoch: producer.1,
+        generation_id_or_member_epoch: -1,
+        topics: vec![TxnOffsetCommitRequestTopic {
+            name: "t".into(),
+            partitions: rows.into(),
+            ..Default::default()
+        }],
+        ..Default::default()
+    }
+}
+
+fn end(producer: (i64, i16), committed: bool) -> EndTxnRequest {
+    EndTxnRequest {
+        transactional_id: "tx".into(),
+        producer_id: producer.0,
+        producer_epoch: producer.1,
+        committed,
+    }
+}
+
+/// The error of the first partition of a fetch that accepts only what is final.
+fn stable(world: &mut World, group: &str) -> Vec<i16> {
+    let request = OffsetFetchRequest { require_stable: true, ..all_offsets(group) };
+    let response = world.call(&request, 9);
+    let rows = response.groups[0].topics.iter().flat_map(|topic| &topic.partitions);
+    rows.map(|row| row.error_code).collect()
+}
+
+#[test]
+fn offsets_of_a_transaction_count_when_it_is_committed() {
+    for (version, end_version) in [(6, 5), (5, 5), (4, 4), (3, 3), (0, 0)] {
+        let memory = MemoryDisk::new();
+        let mut world = coordinating(&memory);
+        let topic = world.topic_id("t");
+        assert_eq!(committed(&mut world, "g", 0, 1), 0);
+        let mut producer = begin(&mut world);
+        for (offset, commits) in [(10, false), (20, true), (30, true)] {
+            let before = offsets(&mut world, "g");
+            let mut request = commit_in_transaction(producer, offset);
+            if version >= 6 {
+                request.topics[0].topic_id = topic;
+            }
+            if version < 5 {
+                let response = world.call(&request, version);
+                let refused = Refusal::from_code(response.topics[0].partitions[0].error_code);
+                let abortable =
+                    if version >= 4 { Refusal::TransactionAbortable } else { Refusal::InvalidTxnState };
+                assert_eq!(refused, Some(abortable), "nobody knows of the partition yet");
+                let request = AddOffsetsToTxnRequest {
+                    transactional_id: "tx".into(),
+                    producer_id: producer.0,
+                    producer_epoch: producer.1,
+                    group_id: "g".into(),
+                };
+                assert_eq!(world.call(&request, 3).error_code, 0);
+            }
+            let response = world.call(&request, version);
+            let rows: Vec<i16> = response.topics[0].partitions.iter().map(|row| row.error_code).collect();
+            assert_eq!(rows, [0, Refusal::UnknownTopicOrPartition.code()], "version {version}");
+            assert_eq!(offsets(&mut world, "g"), before, "not yet");
+            assert_eq!(stable(&mut world, "g"), [Refusal::UnstableOffsetCommit.code()]);
+            drop(world);
+            memory.reboot(Crash::Power);
+            world = World::start(&memory, AT_ONCE);
+            assert_eq!(offsets(&mut world, "g"), before, "still not");
+            assert_eq!(stable(&mut world, "g"), [Refusal::UnstableOffsetCommit.code()]);
+            let ended = world.call(&end(producer, commits), end_version);
+            assert_eq!(ended.error_code, 0, "{ended:?}");
+            if ended.producer_id >= 0 {
+                producer = (ended.producer_id, ended.producer_epoch);
+            }
+            world.pass(100);
+            let after = if commits { vec![(0, offset)] } else { before };
+            assert_eq!(offsets(&mut world, "g"), after, "version {version}");
+            assert_eq!(stable(&mut world, "g"), [0]);
+            drop(world);
+            memory.reboot(Crash::Power);
+            world = World::start(&memory, AT_ONCE);
+            assert_eq!(offsets(&mut world, "g"), after, "version {version}, after a crash");
+        }
+    }
+}
+
+#[test]
+fn offsets_of_a_transaction_that_nobody_knows_are_refused() {
+    let mut world = coordinating(&MemoryDisk::new());
+    for version in 0..=5 {
+        let response = world.call(&commit_in_transaction((4711, 0), 1), version);
+        let refusal = Refusal::from_code(response.topics[0].partitions[0].error_code);
+        assert_eq!(refusal, Some(Refusal::CoordinatorNotAvailable), "there is none of transactions yet");
+    }
+    begin(&mut world);
+    for version in 0..=5 {
+        let response = world.call(&commit_in_transaction((4711, 0), 1), version);
+        let refusal = Refusal::from_code(response.topics[0].partitions[0].error_code);
+        assert_eq!(refusal, Some(Refusal::InvalidProducerIdMapping), "version {version}");
+    }
+    assert_eq!(offsets(&mut world, "g"), []);
 }

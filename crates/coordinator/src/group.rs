@@ -447,3 +447,6 @@ impl Decider for Groups {
         record.encode()
     }
 }
+
+#[cfg(test)]
+mod tests;

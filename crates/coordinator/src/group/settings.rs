@@ -21,8 +21,6 @@ pub struct GroupSettings {
     pub consumer: ConsumerSettings,
     /// What committed offsets are bound to.
     pub offsets: OffsetSettings,
-    /// `group.coordinator.rebalance.protocols`: which protocols are served, in small letters.
-    pub protocols: Vec<String>,
 }
 
 /// Keys of classic groups.
@@ -106,11 +104,9 @@ impl GroupSettings {
             retention_ms: node.long("offsets.retention.minutes").saturating_mul(60_000),
             check_interval_ms: node.long("offsets.retention.check.interval.ms"),
         };
-        let lowered = node.list("group.coordinator.rebalance.protocols");
-        let protocols = lowered.iter().map(|name| name.to_lowercase()).collect();
         let id = file.file().get("node.id").and_then(|id| id.trim().parse().ok()).unwrap_or(-1);
         drop(node);
-        Self { file, node: NodeId(id), classic, consumer, offsets, protocols }
+        Self { file, node: NodeId(id), classic, consumer, offsets }
     }
 
     /// What holds for a consumer group now: its own values, else the brokers', within the brokers' bounds (KIP-1240).
@@ -126,11 +122,5 @@ impl GroupSettings {
             heartbeat_interval_ms: within(bounds.heartbeat_interval_ms, "consumer.heartbeat.interval.ms"),
             assignment_interval_ms: within(bounds.assignment_interval_ms, "consumer.assignment.interval.ms"),
         }
-    }
-
-    /// Whether a protocol (`classic`, `consumer`) is served at all.
-    #[must_use]
-    pub fn serves(&self, protocol: &str) -> bool {
-        self.protocols.iter().any(|served| served == protocol)
     }
 }

@@ -1,0 +1,194 @@
+//! What takes more than one decision, and what is asked of all groups.
+
+use bytes::Bytes;
+use ottla_metadata::Image;
+use ottla_metadata::config::Settings;
+use ottla_protocol::messages::join_group::JoinGroupRequestProtocol;
+use ottla_protocol::messages::offset_commit::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
+use ottla_protocol::messages::{
+    ConsumerGroupHeartbeatRequest, JoinGroupRequest, ListGroupsRequest, OffsetCommitRequest,
+};
+use ottla_protocol::{Now, Offset, Refusal, Ticket, TopicId, Uuid};
+
+use super::{Caller, Command, Decided, Groups, Record, Reply};
+use crate::decider::{Around, Decider, Written};
+
+struct World {
+    groups: Groups,
+    image: Image,
+    now: Now,
+    log: Vec<Record>,
+    batches: Vec<usize>,
+    tickets: u64,
+    replies: Vec<(u64, Reply)>,
+    loses: bool,
+}
+
+impl World {
+    fn new() -> Self {
+        let mut world = Self {
+            groups: Groups::new(Settings::default(), 3),
+            image: Image::default(),
+            now: Now { monotonic_us: 9_000_000, wall_ms: 1_000_000 },
+            log: Vec::new(),
+            batches: Vec::new(),
+            tickets: 0,
+            replies: Vec::new(),
+            loses: false,
+        };
+        world.groups.loaded(Around { now: world.now, image: &world.image });
+        world
+    }
+
+    /// Asks, and gives the replies to all that were answered by it.
+    fn ask(&mut self, command: Command) -> Vec<(u64, Reply)> {
+        self.tickets += 1;
+        let image = self.image.clone();
+        let around = Around { now: self.now, image: &image };
+        let ticket = Ticket { asker: 0, question: self.tickets };
+        let mut next = Some(self.groups.decide(around, ticket, command));
+        while let Some(decided) = next {
+            self.carry_out(around, decided);
+            let due = self.groups.deadline().is_some_and(|deadline| self.now.reached(deadline));
+            next = if due { self.groups.tick(around) } else { None };
+        }
+        std::mem::take(&mut self.replies)
+    }
+
+    fn carry_out(&mut self, around: Around<'_>, decided: Decided) {
+        let told = decided.replies.into_iter().map(|(ticket, reply)| (ticket.question, reply));
+        if self.loses && !decided.records.is_empty() {
+            let refusal = Refusal::CoordinatorNotAvailable;
+            self.replies.extend(told.map(|(question, _)| (question, Reply::Refused(refusal))));
+            let others = self.groups.unwritten(around, decided.records, refusal);
+            self.replies.extend(others.into_iter().map(|(ticket, reply)| (ticket.question, reply)));
+            return;
+        }
+        self.replies.extend(told);
+        if !decided.records.is_empty() {
+            self.batches.push(decided.records.len());
+        }
+        for record in decided.records {
+            let offset = Offset(i64::try_from(self.log.len()).unwrap());
+            self.log.push(record.clone());
+            let written = Written { offset, timestamp_ms: self.now.wall_ms, transaction: None };
+            self.groups.apply(written, record);
+        }
+    }
+
+    fn consumer_heartbeat(&mut self, epoch: i32) {
+        let joins = epoch == 0;
+        let request = ConsumerGroupHeartbeatRequest {
+            group_id: "g".to_owned(),
+            member_id: "me".to_owned(),
+            member_epoch: epoch,
+            rebalance_timeout_ms: if joins { 60_000 } else { -1 },
+            subscribed_topic_names: joins.then(|| vec!["t".to_owned()]),
+            topic_partitions: joins.then(Vec::new),
+            ..Default::default()
+        };
+        let replies = self.ask(Command::ConsumerHeartbeat(caller(), request));
+        let [(_, Reply::ConsumerHeartbeat(response))] = &replies[..] else { panic!("{replies:?}") };
+        assert_eq!((response.error_code, &response.error_message), (0, &None));
+    }
+
+    fn listed(&mut self) -> Vec<(String, String)> {
+        let replies = self.ask(Command::List(ListGroupsRequest::default()));
+        let [(_, Reply::List(groups))] = &replies[..] else { panic!("{replies:?}") };
+        groups.iter().map(|group| (group.group_type.clone(), group.group_state.clone())).collect()
+    }
+
+    fn commit(&mut self, group: &str, topic: TopicId, partitions: i32) {
+        for first in (0..partitions).step_by(500) {
+            let partition = |partition_index| OffsetCommitRequestPartition {
+                partition_index,
+                committed_offset: 1,
+                ..Default::default()
+            };
+            let last = partitions.min(first + 500);
+            let request = OffsetCommitRequest {
+                group_id: group.to_owned(),
+                generation_id_or_member_epoch: -1,
+                topics: vec![OffsetCommitRequestTopic {
+                    name: "t".to_owned(),
+                    topic_id: topic,
+                    partitions: (first..last).map(partition).collect(),
+                }],
+                ..Default::default()
+            };
+            let replies = self.ask(Command::CommitOffsets(caller(), request));
+            assert!(matches!(replies[..], [(_, Reply::CommitOffsets(_))]), "{replies:?}");
+        }
+    }
+}
+
+fn caller() -> Caller {
+    Caller { client_id: "c".to_owned(), client_host: "/127.0.0.1".to_owned(), version: 9 }
+}
+
+fn join() -> Command {
+    let protocol = JoinGroupRequestProtocol { name: "range".to_owned(), metadata: Bytes::new() };
+    let request = JoinGroupRequest {
+        group_id: "g".to_owned(),
+        session_timeout_ms: 10_000,
+        protocol_type: "consumer".to_owned(),
+        protocols: vec![protocol],
+        ..Default::default()
+    };
+    Command::Join(caller(), request)
+}
+
+#[test]
+fn an_empty_consumer_group_makes_way_for_a_classic_one() {
+    let mut world = World::new();
+    world.consumer_heartbeat(0);
+    world.consumer_heartbeat(-1);
+    assert_eq!(world.listed(), [("consumer".to_owned(), "Empty".to_owned())]);
+    world.loses = true;
+    let replies = world.ask(join());
+    assert!(matches!(replies[..], [(_, Reply::Refused(Refusal::CoordinatorNotAvailable))]), "{replies:?}");
+    assert_eq!(world.listed(), [("consumer".to_owned(), "Empty".to_owned())], "nothing has happened");
+    world.loses = false;
+    let replies = world.ask(join());
+    let [(_, Reply::Join(response))] = &replies[..] else { panic!("{replies:?}") };
+    assert_eq!(response.error_code, Refusal::MemberIdRequired.code());
+    assert_eq!(world.listed(), [("classic".to_owned(), "Empty".to_owned())]);
+    let last = world.log.last().unwrap();
+    assert!(matches!(last, Record::GroupMetadata(_, Some(_))), "{last:?}");
+}
+
+#[test]
+fn an_empty_classic_group_makes_way_for_a_consumer_group() {
+    let mut world = World::new();
+    world.ask(join());
+    world.consumer_heartbeat(0);
+    assert_eq!(world.listed()[0].0, "consumer");
+}
+
+#[test]
+fn a_group_with_many_offsets_is_deleted_bit_by_bit() {
+    let mut world = World::new();
+    world.commit("g", Uuid::ZERO, 2_500);
+    world.commit("h", Uuid::ZERO, 1);
+    world.batches.clear();
+    let replies = world.ask(Command::Delete("g".to_owned()));
+    assert!(matches!(replies[..], [(_, Reply::Done)]), "{replies:?}");
+    assert_eq!(world.batches.iter().sum::<usize>(), 2_501);
+    assert!(world.batches.iter().all(|records| *records <= 1_000), "{:?}", world.batches);
+    assert_eq!(world.groups.offsets().len(), 1);
+    assert_eq!(world.listed().len(), 1);
+}
+
+#[test]
+fn the_offsets_of_a_deleted_topic_go_bit_by_bit() {
+    let mut world = World::new();
+    let (old, new) = (Uuid([1; 16]), Uuid([2; 16]));
+    world.commit("g", old, 1_200);
+    world.commit("h", old, 1_200);
+    world.commit("i", new, 3);
+    world.batches.clear();
+    let replies = world.ask(Command::TopicsDeleted(vec![(old, "t".to_owned())]));
+    assert!(matches!(replies[..], [(_, Reply::Done)]), "{replies:?}");
+    assert_eq!(world.batches.iter().sum::<usize>(), 2_400);
+    assert_eq!(world.groups.offsets().len(), 3, "the new topic of that name keeps its offsets");
+}

@@ -147,7 +147,7 @@ impl Classic {
             return self.refused(client, refusal, &reply, backoff_us);
         }
         match reply {
-            Reply::Join(response) => self.joined(response, cluster),
+            Reply::Join(response) => self.joined(client, response, cluster),
             Reply::Sync(response) => {
                 self.stage = Stage::Stable;
                 client.forget_positions();
@@ -187,10 +187,22 @@ impl Classic {
         }
     }
 
-    fn joined(&mut self, response: JoinGroupResponse, cluster: &Cluster) -> (u64, Change) {
+    fn joined(
+        &mut self,
+        client: &mut Client,
+        response: JoinGroupResponse,
+        cluster: &Cluster,
+    ) -> (u64, Change) {
         self.member_id = response.member_id;
         self.generation = response.generation_id;
+        let counts: Vec<i32> = (0..cluster.len()).map(|topic| cluster.count(topic)).collect();
         let leads = self.member_id == response.leader && !response.skip_assignment;
+        if response.skip_assignment {
+            // A leader that comes back is not asked again. What has grown meanwhile is nobody's until it joins anew.
+            self.rejoins = client.assigned_of != counts;
+        } else if leads {
+            client.assigned_of = counts;
+        }
         self.stage = Stage::Joined(if leads { assign(&response.members, cluster) } else { Vec::new() });
         (0, Change::Keep)
     }

@@ -44,6 +44,8 @@ pub struct Client {
     pub wakes_us: [u64; 2],
     /// What it believes to own, and how far it has read.
     pub owned: BTreeMap<Place, Position>,
+    /// How many partitions the topics had when it last assigned them.
+    pub assigned_of: Vec<i32>,
     /// Counts the changes of what is owned: an answer from before a change says nothing.
     tenure: u64,
     tokens: u64,
@@ -129,6 +131,7 @@ impl Client {
             under_way: [None; 2],
             wakes_us: [0; 2],
             owned: BTreeMap::new(),
+            assigned_of: Vec::new(),
             tenure: 0,
             tokens: 0,
         }

@@ -105,7 +105,16 @@ impl Consumer {
             _ => None,
         };
         match (refusal, reply) {
-            (Some(Refusal::FencedMemberEpoch | Refusal::UnknownMemberId | Refusal::FencedInstanceId), _) => {
+            // A group that is not found was deleted, or has become a classic one without this member.
+            (
+                Some(
+                    Refusal::FencedMemberEpoch
+                    | Refusal::UnknownMemberId
+                    | Refusal::FencedInstanceId
+                    | Refusal::GroupIdNotFound,
+                ),
+                _,
+            ) => {
                 self.begin_anew();
                 client.forget_positions();
                 (backoff_us, Change::Own(Vec::new()))

@@ -16,6 +16,9 @@ const NEEDS_MEMBER_ID: i16 = 4;
 /// From this version on, a static member that comes back as the leader may leave the assignment as it is (KIP-814).
 const SKIPS_ASSIGNMENT: i16 = 9;
 
+/// How many may be out with an id that they have not brought back. Kafka knows no bound.
+const PENDING_MAX: usize = 10_000;
+
 /// Somebody who joins, and what it is answered to.
 struct Joiner {
     wait: JoinWait,
@@ -142,6 +145,10 @@ impl ClassicGroup {
         let id = scene.random.member_id(&joiner.caller.client_id);
         if joiner.caller.version < NEEDS_MEMBER_ID {
             self.add(scene, id, joiner, decided);
+            return;
+        }
+        if self.members.pending_join.len() >= PENDING_MAX {
+            joiner.refuse(Refusal::GroupMaxSizeReached, decided);
             return;
         }
         let ends = scene.now.after_ms(i64::from(request.session_timeout_ms));

@@ -15,6 +15,7 @@ use ottla_protocol::time::Deadline;
 use ottla_protocol::{Now, ProducerEpoch, ProducerId, Refusal, Ticket, TopicId};
 
 use crate::decider::{Around, Decider, Outcome, Producer, Written};
+use crate::mutant::{Mutant, Planted};
 
 mod alarms;
 pub(crate) mod any;
@@ -75,6 +76,12 @@ impl Groups {
             stage: Stage::Loading,
             again: VecDeque::new(),
         }
+    }
+
+    /// Plants a bug, for tests.
+    pub fn plant(&mut self, planted: Planted) {
+        self.settings.planted = planted;
+        self.offsets.plant(planted);
     }
 
     /// The state of a group, as ListGroups has it; `None` if there is none.
@@ -180,11 +187,20 @@ impl Groups {
         around: Around<'_>,
         ticket: Ticket,
         caller: &Caller,
-        request: OffsetCommitRequest,
+        mut request: OffsetCommitRequest,
     ) -> Decided {
         let (now, metadata_max) = (around.now, self.settings.offsets.metadata_max);
         let (group_id, member_id) = (request.group_id.clone(), request.member_id.clone());
-        let group = self.groups.get(&group_id).map(|group| group as &dyn CommittingGroup);
+        let group = self.groups.get(&group_id);
+        let unchecked = match group {
+            Some(Group::Classic(_)) => self.settings.planted.has(Mutant::ClassicCommitsUnchecked),
+            Some(Group::Consumer(_)) => self.settings.planted.has(Mutant::ConsumerCommitsUnchecked),
+            None => false,
+        };
+        if unchecked {
+            request.generation_id_or_member_epoch = -1;
+        }
+        let group = group.filter(|_| !unchecked).map(|group| group as &dyn CommittingGroup);
         match Offsets::commit(now, caller.version, request, group, metadata_max) {
             Ok((records, response)) => {
                 if let Some(Group::Classic(group)) = self.groups.get_mut(&group_id) {

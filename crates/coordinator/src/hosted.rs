@@ -16,6 +16,7 @@ use ottla_protocol::time::Deadline;
 use ottla_protocol::{Now, Offset, Refusal, Ticket};
 
 use crate::decider::{Around, Decider, Decision, Producer, Written};
+use crate::mutant::{Mutant, Planted};
 
 /// How long a decider rests after a decision of its own that could not be written, in ms.
 const AFTER_UNWRITTEN_MS: i64 = 500;
@@ -59,6 +60,7 @@ pub struct Hosted<D: Decider> {
     released: VecDeque<Released<D::Reply, D::Effect>>,
     /// The decider is not asked for decisions of its own before this.
     rests_until: Option<Deadline>,
+    planted: Planted,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +90,13 @@ impl<D: Decider> Hosted<D> {
             waiting: VecDeque::new(),
             released: VecDeque::new(),
             rests_until: None,
+            planted: Planted::default(),
         }
+    }
+
+    /// Plants a bug, for tests.
+    pub fn plant(&mut self, planted: Planted) {
+        self.planted = planted;
     }
 
     /// The first offset that has not been applied.
@@ -186,6 +194,9 @@ impl<D: Decider> Hosted<D> {
     /// Gives up: the partition is led elsewhere. Everybody who still waits is to be refused.
     #[must_use]
     pub fn unload(mut self) -> Vec<Ticket> {
+        if self.planted.has(Mutant::HeldRepliesForgotten) {
+            self.waiting.clear();
+        }
         let held = self.waiting.into_iter().flat_map(|waiting| waiting.replies);
         let mut tickets: Vec<Ticket> = held.map(|(ticket, _)| ticket).collect();
         tickets.extend(self.released.into_iter().filter_map(|released| match released {
@@ -204,6 +215,10 @@ impl<D: Decider> Hosted<D> {
         decision: Decision<D::Record, D::Reply, D::Effect>,
     ) -> bool {
         let Decision { records, transaction, replies, effects } = decision;
+        if records.is_empty() && self.planted.has(Mutant::ReadsDoNotWait) {
+            self.release(replies, effects);
+            return true;
+        }
         if !records.is_empty() {
             match self.append(around.now, journal, &records, transaction) {
                 Ok(first) => self.apply(around.now, first, records, transaction),
@@ -212,6 +227,9 @@ impl<D: Decider> Hosted<D> {
                     let refusal = as_told(refusal);
                     let refused = replies.into_iter().map(|(ticket, _)| (ticket, refusal.into()));
                     self.release(refused.collect(), Vec::new());
+                    if self.planted.has(Mutant::UnwrittenUnheard) {
+                        return false;
+                    }
                     // What is said to others may follow from what is not on the disk yet.
                     let replies = self.decider.unwritten(around, records, refusal);
                     self.hold(replies, Vec::new());
@@ -262,7 +280,7 @@ impl<D: Decider> Hosted<D> {
         if replies.is_empty() && effects.is_empty() {
             return;
         }
-        if self.next <= self.high_watermark {
+        if self.next <= self.high_watermark || self.planted.has(Mutant::RepliesBeforeCommitted) {
             self.release(replies, effects);
         } else {
             self.waiting.push_back(Waiting { until: self.next, replies, effects });

@@ -7,6 +7,7 @@ pub mod assign;
 pub mod decider;
 pub mod group;
 pub mod hosted;
+pub mod mutant;
 pub mod place;
 pub mod transaction;
 

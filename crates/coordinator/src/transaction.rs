@@ -32,6 +32,7 @@ pub use settings::{Settings, TwoPhaseCommit};
 pub use state::{State, TransactionVersion};
 
 use crate::decider::{Around, Decider, Decision, Outcome, Producer, Written};
+use crate::mutant::{Mutant, Planted};
 use ending::Endings;
 use ids::Ids;
 use upkeep::Upkeep;
@@ -49,6 +50,7 @@ pub struct Transactions {
     endings: Endings,
     ids: Ids,
     upkeep: Upkeep,
+    planted: Planted,
 }
 
 impl Transactions {
@@ -62,7 +64,13 @@ impl Transactions {
             endings: Endings::new(epoch),
             ids: Ids::default(),
             upkeep: Upkeep::default(),
+            planted: Planted::default(),
         }
+    }
+
+    /// Plants a bug, for tests.
+    pub fn plant(&mut self, planted: Planted) {
+        self.planted = planted;
     }
 
     /// What is known of each transactional id.
@@ -147,6 +155,9 @@ impl Decider for Transactions {
     }
 
     fn loaded(&mut self, around: Around<'_>) {
+        if self.planted.has(Mutant::EndingsForgotten) {
+            self.endings = Endings::new(self.epoch);
+        }
         self.begin_upkeep(around.now);
     }
 

@@ -36,6 +36,7 @@ use super::migration::Downgrade;
 use super::record::Record;
 use super::scene::{Decided, Scene};
 use super::settings::GroupSettings;
+use crate::mutant::Mutant;
 pub(crate) use request::heartbeat;
 use roster::Roster;
 
@@ -151,7 +152,9 @@ impl ConsumerGroup {
         self.downgrade = None;
         self.watch(scene);
         while let Some((timer, epoch)) = self.timers.pop(scene.now) {
+            let silent = timer.what == What::Session && scene.settings.planted.has(Mutant::SilentMembersStay);
             let step = match timer.what {
+                _ if silent => None,
                 What::Patterns => self.match_patterns(scene),
                 what => self.give_up(scene, &timer.member, what, epoch),
             };

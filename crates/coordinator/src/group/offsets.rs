@@ -12,6 +12,7 @@ use ottla_protocol::records::coordinator::{OffsetCommitKey, OffsetCommitValue};
 
 use super::record::Record;
 use crate::decider::{Outcome, Written};
+use crate::mutant::{Mutant, Planted};
 
 mod commit;
 mod committed;
@@ -38,6 +39,7 @@ pub struct Offsets {
     pending: BTreeMap<ProducerId, BTreeMap<Place, Committed>>,
     /// The same turned around: who holds something back for a place. Always as `pending` says.
     open: BTreeSet<(Place, ProducerId)>,
+    planted: Planted,
 }
 
 /// A group's partition, in numbers that [`Names`] gives.
@@ -53,6 +55,10 @@ impl Offsets {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    pub(crate) fn plant(&mut self, planted: Planted) {
+        self.planted = planted;
     }
 
     /// Takes in a record. When it commits something, the group has to exist: one that does not comes into being as a
@@ -71,7 +77,8 @@ impl Offsets {
                     partition: key.partition,
                 };
                 let committed = Committed::new(written.offset, value);
-                let replaced = match written.transaction {
+                let counts_at_once = self.planted.has(Mutant::OpenOffsetsCount);
+                let replaced = match written.transaction.filter(|_| !counts_at_once) {
                     None => self.committed.insert(place, committed),
                     Some(producer) => {
                         self.open.insert((place, producer.id));
@@ -90,11 +97,13 @@ impl Offsets {
     pub fn apply_marker(&mut self, producer: ProducerId, outcome: Outcome) {
         for (place, held_back) in self.pending.remove(&producer).unwrap_or_default() {
             self.open.remove(&(place, producer));
-            let counts = outcome == Outcome::Committed
-                && self
-                    .committed
-                    .get(&place)
-                    .is_none_or(|existing| existing.record_offset < held_back.record_offset);
+            let ended_well = outcome == Outcome::Committed || self.planted.has(Mutant::AbortedOffsetsCount);
+            let counts = ended_well
+                && (self.planted.has(Mutant::OrderOfCommitsIgnored)
+                    || self
+                        .committed
+                        .get(&place)
+                        .is_none_or(|existing| existing.record_offset < held_back.record_offset));
             if !counts || self.committed.insert(place, held_back).is_some() {
                 self.release(place);
             }
@@ -140,11 +149,13 @@ impl Offsets {
 
     /// A tombstone: nothing is committed for this place any more, and nothing held back.
     fn forget(&mut self, place: Place) {
+        let spares = self.planted.has(Mutant::TombstoneSparesTransactions);
         let producers: Vec<ProducerId> = self
             .open
             .range((place, ProducerId(i64::MIN))..)
             .take_while(|(open, _)| *open == place)
             .map(|(_, producer)| *producer)
+            .filter(|_| !spares)
             .collect();
         for producer in producers {
             self.open.remove(&(place, producer));

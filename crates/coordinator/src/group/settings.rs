@@ -7,6 +7,8 @@ use ottla_metadata::config::Settings;
 use ottla_metadata::image::configs::{Resource, ResourceKind};
 use ottla_protocol::NodeId;
 
+use crate::mutant::Planted;
+
 /// How long a JoinGroup of a new classic member is kept waiting: its client may be gone, and cannot say so while it waits.
 pub const NEW_MEMBER_JOIN_TIMEOUT_MS: i64 = 5 * 60 * 1000;
 
@@ -21,6 +23,7 @@ pub struct GroupSettings {
     pub consumer: ConsumerSettings,
     /// What committed offsets are bound to.
     pub offsets: OffsetSettings,
+    pub(crate) planted: Planted,
 }
 
 /// Keys of classic groups.
@@ -106,7 +109,7 @@ impl GroupSettings {
         };
         let id = file.file().get("node.id").and_then(|id| id.trim().parse().ok()).unwrap_or(-1);
         drop(node);
-        Self { file, node: NodeId(id), classic, consumer, offsets }
+        Self { file, node: NodeId(id), classic, consumer, offsets, planted: Planted::default() }
     }
 
     /// What holds for a consumer group now: its own values, else the brokers', within the brokers' bounds (KIP-1240).

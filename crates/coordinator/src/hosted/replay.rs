@@ -9,6 +9,7 @@ use ottla_protocol::compression::Limit;
 
 use crate::decider::{Decider, Outcome, Producer, Written};
 use crate::hosted::Hosted;
+use crate::mutant::Mutant;
 
 impl<D: Decider> Hosted<D> {
     /// Takes in whole batches of the log that hold everything from [`Hosted::next`] to before `next`.
@@ -39,6 +40,9 @@ impl<D: Decider> Hosted<D> {
                 continue;
             }
             if header.is_control() {
+                if self.planted.has(Mutant::MarkersPassedOver) {
+                    continue;
+                }
                 match ControlType::from_key(view.key)? {
                     Some(ControlType::Commit) => self.decider.apply_marker(producer, Outcome::Committed),
                     Some(ControlType::Abort) => self.decider.apply_marker(producer, Outcome::Aborted),

@@ -14,6 +14,7 @@ use super::record::Record;
 use super::state::{State, TransactionVersion};
 use super::{Decided, Transactions};
 use crate::decider::{Around, Decision, Outcome, Producer};
+use crate::mutant::Mutant;
 
 /// What an EndTxn comes to.
 enum Verdict {
@@ -42,12 +43,16 @@ impl Transactions {
         let producer =
             Producer { id: ProducerId(request.producer_id), epoch: ProducerEpoch(request.producer_epoch) };
         let outcome = if request.committed { Outcome::Committed } else { Outcome::Aborted };
+        let producer = if self.planted.has(Mutant::FencedMayEnd) { entry.producer } else { producer };
         let verdict = if version.bumps_epoch() {
             judge(entry, producer, outcome)
         } else {
             judge_original(entry, producer, outcome)
         };
         match verdict {
+            Verdict::Refuse(Refusal::InvalidTxnState) if self.planted.has(Mutant::AnyEndIsTheEnd) => {
+                Decision::reply(ticket, ended(version, entry.producer))
+            }
             Verdict::Refuse(refusal) => Decision::reply(ticket, refused(refusal)),
             Verdict::Ended => Decision::reply(ticket, ended(version, entry.producer)),
             Verdict::End => {
@@ -67,7 +72,10 @@ impl Transactions {
     pub(super) fn fence(&mut self, around: Around<'_>, id: &Arc<str>) -> Option<Vec<Record>> {
         let version = TransactionVersion::of(around.image);
         let next_id = self.next_id(id, version)?;
-        let fenced = self.entries[id].fenced(version, next_id, around.now.wall_ms);
+        let mut fenced = self.entries[id].fenced(version, next_id, around.now.wall_ms);
+        if self.planted.has(Mutant::FencingKeepsEpoch) {
+            fenced.producer = self.entries[id].producer;
+        }
         Some(self.prepare(around, id, fenced))
     }
 

@@ -16,6 +16,7 @@ use super::record;
 use super::state::State;
 use super::{Decided, Transactions};
 use crate::decider::{Around, Decision, Outcome, Producer};
+use crate::mutant::Mutant;
 
 /// How long after a partition could not take its marker it is asked again.
 const RETRY_MS: i64 = 100;
@@ -144,7 +145,7 @@ impl Transactions {
         let ending = self.endings.by_id.get(id)?;
         let entry = self.entries.get(id)?;
         let State::Prepare(outcome) = entry.state else { return None };
-        if !ending.unmarked.is_empty() {
+        if !ending.unmarked.is_empty() && !self.planted.has(Mutant::MarkersUnawaited) {
             return None;
         }
         let completed = entry.completed(outcome, around.now.wall_ms);

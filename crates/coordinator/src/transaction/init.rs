@@ -12,6 +12,7 @@ use super::settings::{Settings, TwoPhaseCommit};
 use super::state::State;
 use super::{Decided, Transactions};
 use crate::decider::{Around, Decision, Producer};
+use crate::mutant::Mutant;
 
 /// What an initialization comes to.
 enum Verdict {
@@ -52,7 +53,17 @@ impl Transactions {
             };
         };
         let (id, entry) = (Arc::clone(id), entry);
+        let bumped = ProducerEpoch(entry.producer.epoch.0.saturating_add(1));
         match judge(entry, expected, timeout_ms, now_ms) {
+            Verdict::Refuse(Refusal::ConcurrentTransactions) if self.planted.has(Mutant::InitDoesNotWait) => {
+                let next = Producer { epoch: bumped, ..entry.producer };
+                let next = entry.initialized(next, NO_EPOCH, timeout_ms, now_ms);
+                self.initialize(around, ticket, &id, next)
+            }
+            Verdict::Step(next) if self.planted.has(Mutant::InitKeepsEpoch) => {
+                let next = Entry { producer: entry.producer, ..next };
+                self.initialize(around, ticket, &id, next)
+            }
             Verdict::Step(next) => self.initialize(around, ticket, &id, next),
             Verdict::Rotate(last_epoch) => {
                 let Some(producer_id) = self.ids.take() else {

@@ -14,6 +14,7 @@ use super::entry::{Entry, Partitions};
 use super::state::{State, TransactionVersion};
 use super::{Decided, Transactions};
 use crate::decider::{Around, Decision};
+use crate::mutant::Mutant;
 
 impl Transactions {
     pub(super) fn join(
@@ -31,13 +32,17 @@ impl Transactions {
         if asked.verify_only {
             let takes_part = |topic: &str, index: i32| {
                 let there = entry.partitions.contains(&(topic.to_owned(), index));
-                (!there).then_some(Refusal::TransactionAbortable)
+                let taken = there || self.planted.has(Mutant::EverythingVerified);
+                (!taken).then_some(Refusal::TransactionAbortable)
             };
             return Decision::reply(ticket, answer(asked, takes_part));
         }
         let partitions = partitions(&asked);
         let reply = answer(asked, |_, _| None);
         if entry.state == State::Ongoing && partitions.is_subset(&entry.partitions) {
+            return Decision::reply(ticket, reply);
+        }
+        if self.planted.has(Mutant::JoinUnwritten) && entry.state == State::Ongoing {
             return Decision::reply(ticket, reply);
         }
         let next = entry.joined(partitions, version, around.now.wall_ms);

@@ -11,6 +11,7 @@ use super::record::Record;
 use super::settings::Settings;
 use super::{Decided, Transactions};
 use crate::decider::{Around, Decision};
+use crate::mutant::Mutant;
 
 /// Ids that are forgotten with one batch.
 const FORGOTTEN_AT_ONCE: usize = 500;
@@ -95,6 +96,9 @@ impl Transactions {
 
     fn abort_next(&mut self, around: Around<'_>) -> Option<Decided> {
         while let Some(id) = self.upkeep.timed_out.pop_front() {
+            if self.planted.has(Mutant::NoTimeout) {
+                continue;
+            }
             let times_out_ms = self.entries.get(&id).and_then(super::entry::Entry::times_out_ms);
             if times_out_ms.is_none_or(|times_out_ms| times_out_ms >= around.now.wall_ms) {
                 continue;

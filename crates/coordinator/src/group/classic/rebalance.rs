@@ -14,6 +14,7 @@ use super::timers::JoinPhase;
 use super::{ClassicGroup, State};
 use crate::group::command::Reply;
 use crate::group::scene::{Decided, Scene};
+use crate::mutant::Mutant;
 
 /// Static members that do not come back keep a rebalance open until their sessions end; it is looked after this often.
 const RETRY_MS: i64 = 100;
@@ -84,6 +85,9 @@ impl ClassicGroup {
         let missing =
             self.members.iter().filter(|member| !member.is_joining() && member.instance_id.is_none());
         for id in missing.map(|member| member.id.clone()).collect::<Vec<_>>() {
+            if scene.settings.planted.has(Mutant::MissingMembersStay) {
+                break;
+            }
             tracing::info!(group = self.id, member = id, "did not rejoin in time");
             self.members.remove(&id);
         }
@@ -94,7 +98,9 @@ impl ClassicGroup {
             return;
         }
         // Whoever counts to the end of an i32 begins anew: clients take negative generations for none.
-        self.generation = self.generation.checked_add(1).unwrap_or(1);
+        if !scene.settings.planted.has(Mutant::GenerationStays) {
+            self.generation = self.generation.checked_add(1).unwrap_or(1);
+        }
         self.members.pending_sync.clear();
         self.protocol = self.members.elect_protocol();
         self.subscribed = self.read_subscriptions();
@@ -245,6 +251,9 @@ impl ClassicGroup {
         let over = |ends: Deadline| scene.now.reached(ends);
         let mut gone = 0;
         for id in self.members.ids() {
+            if scene.settings.planted.has(Mutant::SilentMembersStay) {
+                break;
+            }
             let Some(member) = self.members.get_mut(&id) else { continue };
             if !member.session_ends.is_some_and(over) {
                 continue;

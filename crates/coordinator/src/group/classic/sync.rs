@@ -10,6 +10,7 @@ use super::rebalance::refused_sync;
 use super::{ClassicGroup, State};
 use crate::group::command::Reply;
 use crate::group::scene::{Decided, Scene};
+use crate::mutant::Mutant;
 
 /// The answer to a SyncGroup of a group that does not exist.
 #[must_use]
@@ -46,7 +47,9 @@ impl ClassicGroup {
         }
         let mut decided = Decided::nothing();
         let earlier = self.members.get_mut(id).and_then(|member| member.sync.replace(ticket));
-        if let Some(earlier) = earlier {
+        if let Some(earlier) = earlier
+            && !scene.settings.planted.has(Mutant::FirstSyncForgotten)
+        {
             // It has asked twice, so it no longer listens to the first answer.
             decided.answer(earlier, Reply::Sync(refused_sync(Refusal::RebalanceInProgress)));
         }
@@ -83,7 +86,8 @@ impl ClassicGroup {
     fn assign(&mut self, scene: &Scene<'_>, request: SyncGroupRequest, decided: &mut Decided) {
         let assignments: BTreeMap<String, Bytes> =
             request.assignments.into_iter().map(|of| (of.member_id, of.assignment)).collect();
-        let assignment = |id: &str| assignments.get(id).cloned().unwrap_or_default();
+        let for_all = scene.settings.planted.has(Mutant::LeadersShareForAll).then_some(&request.member_id);
+        let assignment = |id: &str| assignments.get(for_all.map_or(id, |id| id)).cloned().unwrap_or_default();
         tracing::info!(
             group = self.id,
             generation = self.generation,
@@ -91,7 +95,9 @@ impl ClassicGroup {
             assigned = assignments.len(),
             "has its assignment"
         );
-        decided.records.push(self.record_with(&assignment));
+        if !scene.settings.planted.has(Mutant::AssignmentUnwritten) {
+            decided.records.push(self.record_with(&assignment));
+        }
         self.answer_syncs(scene.now, Ok(&assignment), decided);
     }
 

@@ -13,6 +13,7 @@ use ottla_protocol::messages::consumer_group_heartbeat::{
 use ottla_protocol::messages::{ConsumerGroupHeartbeatRequest, ConsumerGroupHeartbeatResponse};
 
 use super::member::{LEFT_FOR_A_WHILE, Member, MemberState, Owned, sort_names};
+use super::owners::Owners;
 use super::patterns::PatternChange;
 use super::reconcile::{self, Wish};
 use super::subscriptions::Outlook;
@@ -23,6 +24,7 @@ use crate::assign::{Assignor, Partitions, Subscriptions as Kind};
 use crate::group::command::Caller;
 use crate::group::record::Record;
 use crate::group::scene::Scene;
+use crate::mutant::Mutant;
 
 /// The topics are looked at after so many milliseconds, though none has changed; Kafka's number.
 const REFRESH_MS: i64 = i32::MAX as i64;
@@ -230,7 +232,7 @@ impl ConsumerGroup {
         let kind = outlook.kind(roster.members.len() + usize::from(!is_known));
         let mut epoch = roster.epoch;
         if bump == Bump::Needed || metadata_hash != roster.metadata_hash {
-            epoch += 1;
+            epoch += i32::from(!scene.settings.planted.has(Mutant::GroupEpochStays));
             change.records.push(roster.epoch_record(epoch, metadata_hash));
             tracing::info!(group = %roster.id, epoch, "a consumer group has a new epoch");
         }
@@ -310,7 +312,11 @@ impl ConsumerGroup {
             return Ok(());
         }
         let topics = target::topic_ids(scene.image, &self.roster.subscriptions, member);
-        let owners = &self.roster.owners;
+        let nobody = Owners::default();
+        let free = scene.settings.planted.has(Mutant::GivenBeforeReleased);
+        let owners = if free { &nobody } else { &self.roster.owners };
+        let given_back = scene.settings.planted.has(Mutant::RevocationUnawaited);
+        let reported = if given_back { Some(&[][..]) } else { reported };
         let step = reconcile::Step { target_epoch, target, wish, topics: &topics, owners, reported };
         let next = step.take(member)?;
         if next == *member {

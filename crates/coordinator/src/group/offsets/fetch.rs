@@ -8,6 +8,7 @@ use ottla_protocol::messages::offset_fetch::{
 
 use super::{Committed, CommittingGroup, Offsets, Place};
 use crate::group::command::FetchOffsets;
+use crate::mutant::Mutant;
 
 impl Offsets {
     /// Answers an OffsetFetch. Of a group that does not exist nothing is committed; that is no error.
@@ -20,6 +21,7 @@ impl Offsets {
         group: Option<&dyn CommittingGroup>,
     ) -> Result<OffsetFetchResponseGroup, Refusal> {
         let FetchOffsets { group: asked, require_stable } = request;
+        let require_stable = require_stable && !self.planted.has(Mutant::UnstableOffsetsGiven);
         let exists = match group.map(|group| group.may_fetch(asked.member_id.as_deref(), asked.member_epoch))
         {
             None | Some(Err(Refusal::GroupIdNotFound)) => false,

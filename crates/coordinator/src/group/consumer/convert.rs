@@ -33,8 +33,14 @@ impl ConsumerGroup {
         let roster = &mut group.roster;
         roster.epoch = classic.generation();
         roster.target.epoch = classic.generation();
+        let mut given = BTreeSet::new();
         for member in classic.members() {
-            let had = had(scene.image, member)?;
+            let mut had = had(scene.image, member)?;
+            // A leader may have given something twice: it counts once.
+            for (topic, partitions) in &mut had {
+                partitions.retain(|partition| given.insert((*topic, *partition)));
+            }
+            had.retain(|_, partitions| !partitions.is_empty());
             roster.put_member(converted(classic, member, &had)?);
             roster.target.members.insert(member.id.clone(), Arc::new(had));
         }
@@ -174,7 +180,6 @@ fn had(image: &Image, member: &classic::Member) -> Result<Partitions, &'static s
             had.insert(known.id, topic.partitions.into_iter().collect::<BTreeSet<i32>>());
         }
     }
-    had.retain(|_, partitions| !partitions.is_empty());
     Ok(had)
 }
 

@@ -9,9 +9,12 @@ use ottla_protocol::messages::{ConsumerGroupHeartbeatRequest, LeaveGroupRequest}
 
 use super::member::{LEFT_FOR_A_WHILE, Member};
 use super::subscriptions::pattern_tombstone;
-use super::timers::What;
+use super::timers::{Timer, What};
 use super::{ConsumerGroup, Denied, Step, target};
 use crate::group::scene::Scene;
+
+/// When a member that could not be taken out is taken out again, in milliseconds.
+const RETRY_MS: i64 = 500;
 
 impl ConsumerGroup {
     /// A member's last heartbeat: it leaves, or (a static one) will be back.
@@ -92,6 +95,8 @@ impl ConsumerGroup {
             return None;
         }
         tracing::info!(group = %self.roster.id, member = %id, ?what, "a member is fenced: its time is over");
+        // Given up when the member is gone; until then it may be that nothing of this can be written.
+        self.timers.set_for_epoch(Timer::of(id, what), scene.now.after_ms(RETRY_MS), epoch);
         Some(self.take_out(scene, &[id.to_owned()], ()))
     }
 
@@ -124,9 +129,6 @@ impl ConsumerGroup {
         if members.len() == roster.members.len() {
             // Nobody is left: the target is up to date, and the next member need not wait for another.
             records.push(target::metadata_record(&roster.id, epoch, 0));
-        }
-        for id in leaving {
-            self.timers.cancel_member(id);
         }
         Step::write(records, answer)
     }

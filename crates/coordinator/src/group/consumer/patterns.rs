@@ -174,6 +174,9 @@ fn unquoted(pattern: &str) -> String {
 }
 
 fn invalid(pattern: &str, error: &regex::Error) -> Denied {
+    // The last line says what is wrong; those before it point at the place.
+    let error = error.to_string();
+    let error = error.lines().last().unwrap_or_default().trim_start_matches("error: ");
     let message = format!("SubscribedTopicRegex `{pattern}` is not a valid regular expression: {error}.");
     Denied::new(Refusal::InvalidRegularExpression, message)
 }

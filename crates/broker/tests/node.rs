@@ -30,3 +30,5 @@ mod topics;
 mod transactions;
 #[path = "node/traps.rs"]
 mod traps;
+#[path = "node/verifying.rs"]
+mod verifying;

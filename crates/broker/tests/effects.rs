@@ -24,7 +24,7 @@ fn sources(folder: &Path, into: &mut Vec<PathBuf>) {
 fn literals() -> BTreeSet<String> {
     let crates = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut files = Vec::new();
-    for name in ["broker", "server", "controller"] {
+    for name in ["broker", "coordinator", "server", "controller"] {
         sources(&crates.join(name).join("src"), &mut files);
     }
     let mut found = BTreeSet::new();

@@ -59,7 +59,7 @@ keys! {
         "How long the node waits at first for a connection it opens itself.";
     "socket.connection.setup.timeout.max.ms": Long = Preset::Text("30000"), Valid::Any, Medium ReadOnly NotYet,
         "The longest it waits for such a connection after repeated failures.";
-    "request.timeout.ms": Int = Preset::Text("30000"), Valid::Any, High ReadOnly NotYet,
+    "request.timeout.ms": Int = Preset::Text("30000"), Valid::Any, High ReadOnly InEffect,
         "How long the node waits for the answer to a request it sends.";
     "connections.max.idle.ms": Long = Preset::Text("600000"), Valid::Any, Medium ReadOnly InEffect,
         "A connection without traffic for this long is closed.";

@@ -181,3 +181,6 @@ fn beside(file: &Path, suffix: &str) -> PathBuf {
 fn at(file: &Path, error: &std::io::Error) -> Failure {
     Failure::Error(format!("{}: {error}", file.display()))
 }
+
+#[cfg(test)]
+mod tests;

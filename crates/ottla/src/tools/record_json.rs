@@ -223,4 +223,28 @@ mod tests {
             assert!(matches!(read(shape, 3, &bytes[2..2 + cut]), Err(RecordError::Malformed(_))));
         }
     }
+
+    #[test]
+    fn no_bytes_are_too_strange() {
+        let mut seed = 7u64;
+        let mut byte = move || {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (seed >> 56) as u8
+        };
+        let mut read_through = 0;
+        for shape in ottla_protocol::records::shapes::SHAPES {
+            for version in shape.min..=shape.max {
+                for length in 0..200 {
+                    // Small numbers are lengths that may hold.
+                    let bytes: Vec<u8> =
+                        (0..length).map(|_| if byte() < 200 { byte() % 4 } else { byte() }).collect();
+                    if let Ok((json, rest)) = read(shape, version, &bytes) {
+                        assert!(rest.len() <= bytes.len() && !json.to_string().is_empty());
+                        read_through += 1;
+                    }
+                }
+            }
+        }
+        assert!(read_through > 1000, "only {read_through} were anything");
+    }
 }

@@ -77,7 +77,7 @@ pub fn offsets(
     let log_path = beside(file, ".log");
     let log = File::open(&log_path).map_err(|error| at(&log_path, &error))?;
     let index = OffsetIndex::read(file, base)?;
-    if index.entries.is_empty() {
+    if index.entries().len() == 0 {
         return Ok(writeln!(out, "{} is empty.", file.display())?);
     }
     if check == IndexCheck::Sanity {
@@ -85,7 +85,7 @@ pub fn offsets(
         return Ok(writeln!(out, "{} passed sanity check.", file.display())?);
     }
     let max = u64::try_from(max_message_size).unwrap_or(0);
-    for (i, &(offset, position)) in index.entries.iter().enumerate() {
+    for (i, (offset, position)) in index.entries().enumerate() {
         // Room that was reserved, and left behind by a crash.
         if offset == base && i > 0 {
             return Ok(());
@@ -117,25 +117,20 @@ pub fn times(
     let log = File::open(&log_path).map_err(|error| at(&log_path, &error))?;
     let index_path = beside(file, ".index");
     let index = match OffsetIndex::read(&index_path, base) {
-        Err(_) if !index_path.exists() => OffsetIndex { base, length: 0, entries: Vec::new() },
+        Err(_) if !index_path.exists() => OffsetIndex { base, bytes: Vec::new() },
         result => result?,
     };
     let bytes = fs::read(file).map_err(|error| at(file, &error))?;
-    let entries: Vec<(i64, i64)> = bytes
-        .as_chunks::<TIME_ENTRY>()
-        .0
-        .iter()
-        .map(|&[a, b, c, d, e, f, g, h, i, j, k, l]| {
-            let relative = i32::from_be_bytes([i, j, k, l]);
-            (i64::from_be_bytes([a, b, c, d, e, f, g, h]), base + i64::from(relative))
-        })
-        .collect();
+    let entries = bytes.as_chunks::<TIME_ENTRY>().0.iter().map(|&[a, b, c, d, e, f, g, h, i, j, k, l]| {
+        let relative = i32::from_be_bytes([i, j, k, l]);
+        (i64::from_be_bytes([a, b, c, d, e, f, g, h]), base + i64::from(relative))
+    });
     if check == IndexCheck::Sanity {
-        time_sanity(file, base, bytes.len(), &entries)?;
+        time_sanity(file, base, bytes.len(), (entries.clone().next(), entries.clone().next_back()))?;
         return Ok(writeln!(out, "{} passed sanity check.", file.display())?);
     }
     let mut before = -1;
-    for (i, &(timestamp, offset)) in entries.iter().enumerate() {
+    for (i, (timestamp, offset)) in entries.enumerate() {
         if offset == base && i > 0 {
             return Ok(());
         }
@@ -182,18 +177,27 @@ fn latest(batch: &RawBatch) -> Result<i64, Failure> {
     if batch.is_legacy() {
         return Ok(batch.max_timestamp());
     }
-    let records = super::segment::records(batch, &mut Codecs::new())?;
-    Ok(records.iter().map(|record| record.timestamp).max().unwrap_or(-1).max(-1))
+    let mut latest = -1;
+    for record in super::segment::records(batch, &mut Codecs::new())? {
+        latest = latest.max(record.map_err(|error| Failure::Error(error.to_string()))?.timestamp);
+    }
+    Ok(latest)
 }
 
-fn time_sanity(file: &Path, base: i64, length: usize, entries: &[(i64, i64)]) -> Result<(), Failure> {
+/// Looks at the first and the last entry.
+fn time_sanity(
+    file: &Path,
+    base: i64,
+    length: usize,
+    ends: (Option<(i64, i64)>, Option<(i64, i64)>),
+) -> Result<(), Failure> {
     let corrupt = |what: String| {
         let why = format!("org.apache.kafka.storage.internals.log.CorruptIndexException: {what}");
         Err(Failure::Error(why))
     };
     let name = absolute(file);
     let name = name.display();
-    if let (Some(first), Some(last)) = (entries.first(), entries.last()) {
+    if let (Some(first), Some(last)) = ends {
         if last.0 < first.0 {
             return corrupt(format!(
                 "Corrupt time index found, time index file ({name}) has non-zero size but the last timestamp is {} \
@@ -218,29 +222,32 @@ fn time_sanity(file: &Path, base: i64, length: usize, entries: &[(i64, i64)]) ->
     Ok(())
 }
 
+/// An offset index. A node that is killed leaves one with much reserved room behind its entries, so it is not unpacked.
 struct OffsetIndex {
     base: i64,
-    /// Bytes of the file.
-    length: usize,
-    /// Offsets and positions.
-    entries: Vec<(i64, u64)>,
+    bytes: Vec<u8>,
 }
 
 impl OffsetIndex {
     fn read(file: &Path, base: i64) -> Result<Self, Failure> {
-        let bytes = fs::read(file).map_err(|error| at(file, &error))?;
-        let entry = |&[a, b, c, d, e, f, g, h]: &[u8; OFFSET_ENTRY]| {
-            let position = u32::from_be_bytes([e, f, g, h]);
-            (base + i64::from(i32::from_be_bytes([a, b, c, d])), u64::from(position))
-        };
-        let entries = bytes.as_chunks::<OFFSET_ENTRY>().0.iter().map(entry).collect();
-        Ok(Self { base, length: bytes.len(), entries })
+        Ok(Self { base, bytes: fs::read(file).map_err(|error| at(file, &error))? })
+    }
+
+    /// Offsets and positions.
+    fn entries(&self) -> impl ExactSizeIterator<Item = (i64, u64)> + DoubleEndedIterator + '_ {
+        self.bytes.as_chunks::<OFFSET_ENTRY>().0.iter().map(|entry| self.entry(*entry))
+    }
+
+    fn entry(&self, [a, b, c, d, e, f, g, h]: [u8; OFFSET_ENTRY]) -> (i64, u64) {
+        let position = u32::from_be_bytes([e, f, g, h]);
+        (self.base + i64::from(i32::from_be_bytes([a, b, c, d])), u64::from(position))
     }
 
     /// Where a search for an offset begins.
     fn floor(&self, offset: i64) -> u64 {
-        let after = self.entries.partition_point(|entry| entry.0 <= offset);
-        after.checked_sub(1).and_then(|at| self.entries.get(at)).map_or(0, |entry| entry.1)
+        let entries = self.bytes.as_chunks::<OFFSET_ENTRY>().0;
+        let after = entries.partition_point(|entry| self.entry(*entry).0 <= offset);
+        after.checked_sub(1).and_then(|at| entries.get(at)).map_or(0, |entry| self.entry(*entry).1)
     }
 
     fn sanity(&self, file: &Path) -> Result<(), Failure> {
@@ -250,7 +257,7 @@ impl OffsetIndex {
         };
         let name = absolute(file);
         let name = name.display();
-        if let Some(last) = self.entries.last()
+        if let Some(last) = self.entries().next_back()
             && last.0 < self.base
         {
             return corrupt(format!(
@@ -259,11 +266,11 @@ impl OffsetIndex {
                 last.0, self.base
             ));
         }
-        if self.length % OFFSET_ENTRY != 0 {
+        if self.bytes.len() % OFFSET_ENTRY != 0 {
             return corrupt(format!(
                 "Index file {name} is corrupt, found {} bytes which is neither positive nor a multiple of \
                  {OFFSET_ENTRY}.",
-                self.length
+                self.bytes.len()
             ));
         }
         Ok(())

@@ -55,6 +55,7 @@ pub fn dump(
         batch_line(&batch, position, out)?;
         if shown.depth == Depth::Records && !batch.is_legacy() {
             for record in records(&batch, &mut codecs)? {
+                let record = record.map_err(|error| Failure::Error(error.to_string()))?;
                 let offset = record.offset.0;
                 if offset != last_offset + 1 {
                     gaps.entry(absolute(file)).or_default().insert(last_offset, offset);
@@ -144,11 +145,10 @@ fn timestamp_type(batch: &RawBatch) -> &'static str {
     }
 }
 
-/// The records of a batch of format 2.
-pub fn records(batch: &RawBatch, codecs: &mut Codecs) -> Result<Vec<Record>, Failure> {
+/// The records of a batch of format 2, one by one: those before damage are shown.
+pub fn records(batch: &RawBatch, codecs: &mut Codecs) -> Result<RecordsIter, Failure> {
     let records = RecordsIter::new(&batch.bytes, Limit::bytes(DECOMPRESSED_MAX), codecs);
-    let invalid = |error: ottla_protocol::batch::BatchError| Failure::Error(error.to_string());
-    records.map_err(invalid)?.collect::<Result<_, _>>().map_err(invalid)
+    records.map_err(|error| Failure::Error(error.to_string()))
 }
 
 fn record_line(batch: &RawBatch, record: &Record, shown: &Shown, out: Out<'_>) -> Result<(), Failure> {

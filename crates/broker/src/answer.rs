@@ -86,7 +86,7 @@ pub enum Answered {
     /// From a partition.
     Partition(Reply),
     /// From a coordinator.
-    Coordinator(coordinators::Reply),
+    Coordinator(Box<coordinators::Reply>),
     /// From control.
     Control(control::Reply),
 }
@@ -107,7 +107,7 @@ impl Replies {
     /// The coordinator's reply to question `index`.
     pub fn coordinator(&mut self, index: usize) -> Option<coordinators::Reply> {
         match self.0.get_mut(index).and_then(Option::take) {
-            Some(Answered::Coordinator(reply)) => Some(reply),
+            Some(Answered::Coordinator(reply)) => Some(*reply),
             _ => None,
         }
     }

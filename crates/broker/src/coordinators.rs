@@ -66,8 +66,8 @@ pub struct Coordinator {
 }
 
 enum Kind {
-    Groups(Hosted<Groups>),
-    Transactions(Hosted<Transactions>),
+    Groups(Box<Hosted<Groups>>),
+    Transactions(Box<Hosted<Transactions>>),
 }
 
 /// Does the same to whichever decider is hosted.
@@ -88,11 +88,11 @@ impl Coordinator {
         let hosted = match topic {
             GROUPS_TOPIC => {
                 let groups = Groups::new(node.settings.clone(), seed(id, node));
-                Kind::Groups(Hosted::new(groups, start, offsets_effort(node)))
+                Kind::Groups(Box::new(Hosted::new(groups, start, offsets_effort(node))))
             }
             TRANSACTIONS_TOPIC => {
                 let transactions = Transactions::new(epoch, transaction::Settings::of(&node.settings));
-                Kind::Transactions(Hosted::new(transactions, start, Effort::default()))
+                Kind::Transactions(Box::new(Hosted::new(transactions, start, Effort::default())))
             }
             _ => return None,
         };

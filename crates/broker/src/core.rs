@@ -278,7 +278,7 @@ impl Core {
                 self.deliver(ticket, Answered::Partition(reply), out);
             }
             while let Some((ticket, reply)) = self.shard.next_coordinated() {
-                self.deliver(ticket, Answered::Coordinator(reply), out);
+                self.deliver(ticket, Answered::Coordinator(Box::new(reply)), out);
             }
             while let Some((coordinator, effect)) = self.shard.next_effect() {
                 self.set_out(now, coordinator, effect, out);

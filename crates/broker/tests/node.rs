@@ -10,6 +10,8 @@ mod crash;
 mod directories;
 #[path = "node/fetching.rs"]
 mod fetching;
+#[path = "node/group_crash.rs"]
+mod group_crash;
 #[path = "node/groups.rs"]
 mod groups;
 #[path = "node/life.rs"]

@@ -266,6 +266,19 @@ fn a_reply_waits_for_what_was_written_before_it() {
 }
 
 #[test]
+fn a_reply_may_come_with_a_later_decision() {
+    let mut world = World::new();
+    let listener = world.ask(Ask::Listen);
+    assert_eq!(world.released(), []);
+    world.ask(Ask::Put(vec![entry("a", 1)]));
+    let speaker = world.ask(Ask::Say);
+    assert_eq!(world.released(), [], "what was written before counts for both");
+    world.hosted.advance(Offset(1));
+    let replies: Vec<_> = world.released().into_iter().skip(2).collect();
+    assert_eq!(replies, [Released::Reply(listener, Said::Done), Released::Reply(speaker, Said::Done)]);
+}
+
+#[test]
 fn what_cannot_be_written_changes_nothing_and_is_said() {
     for (refusal, told) in [
         (Refusal::NotEnoughReplicas, Refusal::CoordinatorNotAvailable),

@@ -225,3 +225,73 @@ impl Partition {
         self.log.producers().iter().map(describe).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn verify(id: i64, epoch: i16, sequence: i32) -> Verify {
+        Verify {
+            producer_id: ProducerId(id),
+            producer_epoch: ProducerEpoch(epoch),
+            base_sequence: sequence,
+            protocol: TransactionProtocol::SharedEpoch,
+        }
+    }
+
+    fn batch(id: i64, epoch: i16, sequence: i32) -> BatchHeader {
+        BatchHeader {
+            producer_id: ProducerId(id),
+            producer_epoch: ProducerEpoch(epoch),
+            base_sequence: sequence,
+            ..BatchHeader::default()
+        }
+    }
+
+    #[test]
+    fn the_lowest_sequence_of_the_latest_epoch_comes_first() {
+        let mut verifications = Verifications::default();
+        let now = Now::default();
+        let guard = verifications.begin(&verify(7, 0, 5), now);
+        assert_eq!(verifications.begin(&verify(7, 0, 3), now), guard);
+        assert_eq!(verifications.begin(&verify(7, 0, 9), now), guard);
+        let refused = Err(Refusal::OutOfOrderSequenceNumber);
+        assert_eq!(verifications.check_sequence(&batch(7, 0, 5), None), refused);
+        assert_eq!(verifications.check_sequence(&batch(7, 0, 3), None), Ok(()));
+        // A later epoch begins anew; an earlier one changes nothing.
+        verifications.begin(&verify(7, 1, 4), now);
+        verifications.begin(&verify(7, 0, 0), now);
+        assert_eq!(verifications.check_sequence(&batch(7, 1, 4), None), Ok(()));
+        assert_eq!(verifications.check_sequence(&batch(7, 1, 5), None), refused);
+        assert_eq!(verifications.check_sequence(&batch(8, 0, 99), None), Ok(()), "nobody verifies this one");
+    }
+
+    #[test]
+    fn verifications_end_with_a_batch_a_marker_or_time_and_are_bounded() {
+        let mut verifications = Verifications::default();
+        let now = Now { monotonic_us: 0, wall_ms: 1000 };
+        let guards: Vec<_> =
+            (0..VERIFICATIONS_MAX as i64).map(|id| verifications.begin(&verify(id, 0, 0), now)).collect();
+        assert!(verifications.is_guarded_by(ProducerId(0), Some(guards[0])));
+        assert!(!verifications.is_guarded_by(ProducerId(0), Some(guards[1])));
+        assert!(!verifications.is_guarded_by(ProducerId(0), None));
+        let later = Now { wall_ms: 2000, ..now };
+        let last = verifications.begin(&verify(VERIFICATIONS_MAX as i64, 0, 0), later);
+        assert!(!verifications.is_guarded_by(ProducerId(0), Some(guards[0])), "the oldest made room");
+        assert!(verifications.is_guarded_by(ProducerId(1), Some(guards[1])));
+        verifications.appended(ProducerId(1));
+        assert!(!verifications.is_guarded_by(ProducerId(1), Some(guards[1])));
+        assert_ne!(verifications.begin(&verify(1, 0, 0), now), guards[1], "a guard is never given twice");
+        verifications.expire(2000, 1000);
+        assert!(!verifications.is_guarded_by(ProducerId(2), Some(guards[2])));
+        assert!(verifications.is_guarded_by(ProducerId(VERIFICATIONS_MAX as i64), Some(last)));
+        let marker = TransactionMarker {
+            producer_id: ProducerId(VERIFICATIONS_MAX as i64),
+            producer_epoch: ProducerEpoch(0),
+            end: ControlType::Abort,
+            coordinator_epoch: 0,
+        };
+        verifications.ended(&marker);
+        assert!(!verifications.is_guarded_by(marker.producer_id, Some(last)));
+    }
+}

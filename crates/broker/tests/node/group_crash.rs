@@ -316,7 +316,7 @@ impl Run {
     }
 
     fn live(&mut self) {
-        self.memory.crash_at(1 + self.random.below(250));
+        self.memory.crash_at(1 + self.random.below(120));
         for _ in 0..OPS {
             if self.step().is_err() {
                 break;

@@ -17,9 +17,9 @@ use ottla_protocol::messages::txn_offset_commit::{
 };
 use ottla_protocol::messages::{
     AddOffsetsToTxnRequest, ConsumerGroupDescribeRequest, ConsumerGroupHeartbeatRequest, DeleteGroupsRequest,
-    DescribeGroupsRequest, EndTxnRequest, FindCoordinatorRequest, HeartbeatRequest, InitProducerIdRequest,
-    JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, ListGroupsRequest, OffsetCommitRequest,
-    OffsetDeleteRequest, OffsetFetchRequest, SyncGroupRequest, TxnOffsetCommitRequest,
+    DeleteTopicsRequest, DescribeGroupsRequest, EndTxnRequest, FindCoordinatorRequest, HeartbeatRequest,
+    InitProducerIdRequest, JoinGroupRequest, JoinGroupResponse, LeaveGroupRequest, ListGroupsRequest,
+    OffsetCommitRequest, OffsetDeleteRequest, OffsetFetchRequest, SyncGroupRequest, TxnOffsetCommitRequest,
 };
 use ottla_protocol::{Refusal, Uuid};
 
@@ -469,6 +469,29 @@ fn without_a_coordinator_everybody_is_sent_to_look_for_one() {
     assert_eq!(world.call(&ListGroupsRequest::default(), 5).error_code, 0);
     let response = world.call(&DeleteGroupsRequest { groups_names: vec!["g".into()] }, 3);
     assert_eq!(response.results[0].error_code, none);
+}
+
+#[test]
+fn whoever_waits_for_a_coordinator_that_goes_is_sent_to_look_for_another() {
+    let memory = MemoryDisk::new();
+    // Somebody who joins waits for others.
+    let mut world = World::start(&memory, &[]);
+    world.create("t", 3);
+    assert_eq!(find(&mut world, "g"), 0);
+    assert_eq!(committed(&mut world, "simple", 0, 1), 0);
+    world.connect(OTHER, CoreId(1), 0);
+    let first = world.call(&join("g", ""), 9);
+    world.send(&join("g", &first.member_id), 9);
+    assert!(world.receive::<JoinGroupRequest>(9).is_none());
+    world.send_from(OTHER, CoreId(1), &delete(&["__consumer_offsets"], 6), 6);
+    let response = world.receive_at::<DeleteTopicsRequest>(OTHER, 6).unwrap();
+    assert_eq!(response.responses[0].error_code, 0);
+    let joined = world.receive::<JoinGroupRequest>(9).expect("the group has nobody any more");
+    assert_eq!(joined.error_code, Refusal::NotCoordinator.code());
+    assert_eq!(committed(&mut world, "simple", 0, 2), Refusal::NotCoordinator.code());
+    assert_eq!(find(&mut world, "g"), 0, "the topic is made again");
+    assert_eq!(offsets(&mut world, "simple"), [], "and knows nothing");
+    form(&mut world, "g");
 }
 
 #[test]

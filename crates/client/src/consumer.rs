@@ -9,7 +9,7 @@ mod answer;
 mod assigned;
 mod fetched;
 mod fetcher;
-mod group;
+pub(crate) mod group;
 mod settings;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

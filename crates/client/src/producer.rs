@@ -11,17 +11,19 @@ mod queue;
 mod sender;
 mod settings;
 mod topic;
+mod transaction;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use ottla_protocol::batch::{BatchFields, Header, RecordParts};
+use ottla_protocol::batch::{Attributes, BatchFields, Header, RecordParts};
 use ottla_protocol::compression::Codecs;
 use ottla_protocol::time::Deadline;
 use ottla_protocol::{Now, Refusal};
 
 pub use delivery::{BatchId, Delivered, Lack, Lost, Placed, Sent, Stir, Unsent};
 pub use settings::{Acks, ProducerSettings};
+pub use transaction::{Transact, TransactionError};
 
 use crate::call::Ticket;
 use crate::error::{ApiError, ClientError};
@@ -30,6 +32,7 @@ use crate::partitioner::partition_of_key;
 use crate::producer::queue::{BatchKey, Identity, Waiting};
 use crate::producer::sender::Request;
 use crate::producer::topic::Topic;
+use crate::producer::transaction::Transaction;
 use crate::random::Random;
 
 /// A record as it is given to a producer.
@@ -88,6 +91,8 @@ pub struct Producer {
     state: State,
     delivered: VecDeque<Delivered>,
     counters: Counters,
+    /// Its transactions, where `transactional.id` is set.
+    transaction: Option<Box<Transaction>>,
 }
 
 /// A queue: the places of its topic and its partition in the producer's lists.
@@ -122,6 +127,8 @@ enum Who {
     Asked { ticket: Ticket, failures: u32 },
     /// This one.
     Known(Identity),
+    /// The one that the transaction coordinator gave, once it has.
+    Transactional(Option<Identity>),
 }
 
 /// What matters about a broker.
@@ -147,8 +154,15 @@ impl Producer {
     #[must_use]
     pub fn new(settings: ProducerSettings, seed: u64) -> Self {
         let wanted = Who::Wanted { not_before: None, failures: 0 };
+        let transaction = settings.transactional_id.clone();
+        let transaction = transaction.map(|id| Box::new(Transaction::new(id, settings.transaction_timeout)));
         Self {
-            who: if settings.idempotence { wanted } else { Who::Nobody },
+            who: match (&transaction, settings.idempotence) {
+                (Some(_), _) => Who::Transactional(None),
+                (None, true) => wanted,
+                (None, false) => Who::Nobody,
+            },
+            transaction,
             settings,
             random: Random::new(seed),
             codecs: Codecs::new(),
@@ -188,6 +202,9 @@ impl Producer {
             State::Open => {}
             State::Closing => return Err(Unsent::Never(ClientError::Closed)),
             State::Failed(error) => return Err(Unsent::Never(error.clone())),
+        }
+        if let Some(transaction) = &self.transaction {
+            transaction.check_open().map_err(Unsent::Never)?;
         }
         let place = self.topics.place(record.topic, &self.settings);
         if !self.topics.list[place].is_known(metadata)? {
@@ -326,6 +343,9 @@ impl Producer {
             let done = topic.queues[partition].filling.is_none();
             topic.sticky.appended(partition, cost, done);
         }
+        if let Some(transaction) = &mut self.transaction {
+            transaction.appended((place, partition));
+        }
         self.topics.busy.insert((place, partition));
         self.memory.used += size;
         self.counters.records += 1;
@@ -340,7 +360,12 @@ impl Producer {
         let count = u64::try_from(batch.count).unwrap_or(0);
         match &outcome {
             Ok(_) => self.counters.delivered += count,
-            Err(_) => self.counters.lost += count,
+            Err(lost) => {
+                self.counters.lost += count;
+                if let Some(transaction) = &mut self.transaction {
+                    transaction.lost(&lost.error, batch.sequence.is_some());
+                }
+            }
         }
         let (id, first_index) = batch.key;
         self.delivered.push_back(Delivered {
@@ -362,14 +387,19 @@ impl Producer {
                 self.end(at, &batch, lost());
             }
         }
+        self.drop_waiting(error);
+        self.nodes.clear();
+    }
+
+    /// Loses every batch that waits.
+    fn drop_waiting(&mut self, error: &ClientError) {
         for at in std::mem::take(&mut self.topics.busy) {
             let topic = &mut self.topics.list[at.0];
             topic.pack(at.1, &self.settings, &mut self.codecs);
             for batch in std::mem::take(&mut topic.queues[at.1].waiting) {
-                self.end(at, &batch, lost());
+                self.end(at, &batch, Err(Lost { error: error.clone(), culprits: Vec::new() }));
             }
         }
-        self.nodes.clear();
     }
 }
 
@@ -398,7 +428,9 @@ impl Topics {
 }
 
 fn fields(settings: &ProducerSettings) -> BatchFields {
-    BatchFields { effort: settings.effort, ..BatchFields::default() }
+    let plain = Attributes::default();
+    let attributes = if settings.transactional_id.is_some() { plain.transactional() } else { plain };
+    BatchFields { effort: settings.effort, attributes, ..BatchFields::default() }
 }
 
 #[cfg(test)]

@@ -16,10 +16,13 @@ use tokio::sync::{Notify, oneshot};
 
 use super::driver::{Clock, Driver};
 use super::seed;
+use crate::admin::CommittedOffset;
+use crate::consumer::{GroupMetadata, TopicPartition};
 use crate::error::ClientError;
 use crate::metadata::Metadata;
 use crate::producer::{
-    BatchId, Counters, Delivered, Lack, NewRecord, Producer as Machine, ProducerSettings, Sent, Stir, Unsent,
+    BatchId, Counters, Delivered, Lack, NewRecord, Producer as Machine, ProducerSettings, Sent, Stir,
+    Transact, TransactionError, Unsent,
 };
 use crate::settings::Properties;
 
@@ -48,6 +51,9 @@ struct Inner {
     /// Who waits for the records of a batch, by their index.
     waiters: BTreeMap<BatchId, Vec<Waiter>>,
     observer: Option<Observer>,
+    /// What somebody wants of the transaction, until the task takes it up, and what came of it.
+    wanted: Option<Transact>,
+    transacted: Option<Result<(), TransactionError>>,
     /// The task has ended.
     over: bool,
 }
@@ -105,6 +111,8 @@ impl Producer {
                 metadata: Arc::default(),
                 waiters: BTreeMap::new(),
                 observer,
+                wanted: None,
+                transacted: None,
                 over: false,
             }),
             clock: driver.clock(),
@@ -140,6 +148,72 @@ impl Producer {
         let mark = shared.with(|inner| inner.machine.flush());
         shared.stirred.notify_one();
         shared.wait(|inner| inner.over || inner.machine.is_flushed(mark)).await;
+    }
+
+    /// Takes over the `transactional.id`: whoever had it is fenced, and what was left open under it is ended. Once, before
+    /// anything else.
+    ///
+    /// # Errors
+    /// It is not a transactional producer, or the coordinator refuses it.
+    pub async fn init_transactions(&self) -> Result<(), TransactionError> {
+        self.transact(Transact::Init).await
+    }
+
+    /// Begins a transaction: what is sent from now on belongs to it.
+    ///
+    /// # Errors
+    /// There is one already, or the producer was not initialized.
+    pub fn begin_transaction(&self) -> Result<(), TransactionError> {
+        self.0.0.with(|inner| inner.machine.begin())
+    }
+
+    /// Commits offsets of a group as part of the transaction: they count if it is committed.
+    ///
+    /// # Errors
+    /// The transaction must be aborted, or the producer closed.
+    pub async fn send_offsets_to_transaction(
+        &self,
+        offsets: BTreeMap<TopicPartition, CommittedOffset>,
+        group: GroupMetadata,
+    ) -> Result<(), TransactionError> {
+        if offsets.is_empty() {
+            return Ok(());
+        }
+        self.transact(Transact::Offsets(group, offsets)).await
+    }
+
+    /// Waits until everything sent has been written, and commits.
+    ///
+    /// # Errors
+    /// The transaction must be aborted, or the producer closed.
+    pub async fn commit_transaction(&self) -> Result<(), TransactionError> {
+        self.transact(Transact::Commit).await
+    }
+
+    /// Gives up what has not been sent, and aborts.
+    ///
+    /// # Errors
+    /// The producer must be closed.
+    pub async fn abort_transaction(&self) -> Result<(), TransactionError> {
+        self.transact(Transact::Abort).await
+    }
+
+    async fn transact(&self, act: Transact) -> Result<(), TransactionError> {
+        let shared = &self.0.0;
+        let max_block = shared.with(|inner| {
+            (inner.wanted, inner.transacted) = (Some(act), None);
+            inner.machine.settings().max_block
+        });
+        shared.stirred.notify_one();
+        let ended = shared.wait(|inner| inner.over || inner.transacted.is_some());
+        if tokio::time::timeout(max_block, ended).await.is_err() {
+            let ms = max_block.as_millis();
+            let why =
+                format!("Timeout expired after {ms}ms while awaiting the end of the transaction's operation");
+            return Err(TransactionError::TimedOut(why));
+        }
+        let result = shared.with(|inner| inner.transacted.take());
+        result.unwrap_or(Err(TransactionError::Fatal(ClientError::Closed)))
     }
 
     /// Takes no more records and waits for the ends of those sent; what has not ended after `timeout` is lost.
@@ -252,13 +326,26 @@ impl Inner {
 
     /// Moves the machine on: until when it can be left alone (or that it is over), and whether those who wait should look.
     fn step(&mut self, driver: &mut Driver) -> (Result<Option<Deadline>, ()>, bool) {
+        let mut refused = None;
+        if let Some(act) = self.wanted.take() {
+            let begun = self.machine.transact(driver.now(), &mut driver.cluster, act);
+            refused = begun.err();
+        }
         self.machine.step(driver.now(), &mut driver.cluster);
         let mut changed = self.tell();
+        if let Some(ended) = self.machine.transacted() {
+            self.transacted = Some(ended);
+            changed = true;
+        }
+        if let Some(error) = refused {
+            self.transacted = Some(Err(error));
+            changed = true;
+        }
         if self.metadata.updates != driver.cluster.metadata().updates {
             self.metadata = Arc::new(driver.cluster.metadata().clone());
             changed = true;
         }
-        self.over = self.machine.is_closed() && self.machine.is_idle();
+        self.over = self.machine.is_closed() && self.machine.is_idle() && !self.machine.has_transaction();
         let until = if self.over { Err(()) } else { Ok(self.machine.deadline()) };
         (until, changed || self.over)
     }

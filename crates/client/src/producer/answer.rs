@@ -35,6 +35,8 @@ impl Producer {
     pub fn done(&mut self, now: Now, cluster: &mut Cluster, ticket: Ticket, outcome: Outcome) -> bool {
         if matches!(self.who, Who::Asked { ticket: asked, .. } if asked == ticket) {
             self.identified(now, cluster, outcome);
+        } else if self.transaction_done(now, cluster, ticket, &outcome) {
+            // What it means has been taken note of.
         } else if let Some(request) = self.requests.remove(&ticket) {
             self.answered(now, cluster, request, outcome);
         } else {
@@ -144,6 +146,14 @@ impl Producer {
                 self.end(at, &batch, Ok(placed));
             }
             Verdict::Divide => self.divide(at, batch),
+            // In a transaction numbers change with the epoch alone, and that with the transaction's end.
+            Verdict::Renumber(error)
+                if self.transaction.is_some()
+                    && (error.refusal() != Some(Refusal::OutOfOrderSequenceNumber)
+                        || !queue.has_open_before(batch.key)) =>
+            {
+                self.lose(at, &batch, Lost { error, culprits: Vec::new() });
+            }
             Verdict::Renumber(error) => {
                 // Out of order is what a batch is when one before it has to be sent again; then its number still holds.
                 if !queue.has_open_before(batch.key) {

@@ -130,6 +130,11 @@ impl Queue {
         }
     }
 
+    /// A new identity: numbers begin anew. Nothing that is numbered waits or is under way.
+    pub(super) fn forget_numbers(&mut self) {
+        self.sequences = Sequences::default();
+    }
+
     /// Puts a batch back where its id belongs.
     pub(super) fn put_back(&mut self, batch: Waiting) {
         let place = self.waiting.partition_point(|waiting| waiting.key < batch.key);

@@ -43,6 +43,7 @@ impl Producer {
         }
         self.expire(now);
         self.identify(now, cluster);
+        self.step_transaction(now, cluster);
         let due = self.due(now, cluster.metadata());
         for (node, mut candidates) in due {
             let state = self.nodes.entry(node).or_default();
@@ -57,7 +58,8 @@ impl Producer {
     /// cluster calls `step` after every turn of it.
     #[must_use]
     pub fn deadline(&self) -> Option<Deadline> {
-        self.wake
+        let transaction = self.transaction.as_ref().and_then(|transaction| transaction.deadline());
+        [self.wake, transaction].into_iter().flatten().min()
     }
 
     /// The next moment at which time alone changes something.
@@ -193,10 +195,14 @@ impl Producer {
 
     /// The batch of a queue that is due, as a place among those that wait; the one being filled is packed first.
     fn next(&mut self, now: Now, metadata: &Metadata, at: Place) -> Option<usize> {
+        if self.transaction.as_ref().is_some_and(|transaction| !transaction.may_send(at)) {
+            return None;
+        }
         let leader = self.leader(metadata, at);
         let identity = match &self.who {
             Who::Nobody => None,
             Who::Known(identity) => Some(Some(*identity)),
+            Who::Transactional(identity) => Some(*identity),
             Who::Wanted { .. } | Who::Asked { .. } => Some(None),
         };
         let queue = &mut self.topics.list[at.0].queues[at.1];
@@ -277,7 +283,7 @@ impl Producer {
         self.counters.batches += batches.len() as u64;
         self.counters.requests += 1;
         let mut request = ProduceRequest {
-            transactional_id: None,
+            transactional_id: self.transaction.as_ref().map(|transaction| transaction.id().to_owned()),
             acks: self.settings.acks.code(),
             timeout_ms: i32::try_from(self.settings.request_timeout.as_millis()).unwrap_or(i32::MAX),
             topic_data: Vec::new(),
@@ -307,7 +313,12 @@ impl Producer {
             Compression::Zstd => VERSION_MIN_ZSTD,
             _ => VERSION_MIN,
         };
-        let call = Call::new(request).within(least, if named { VERSION_MAX_NAMES } else { i16::MAX });
+        let mut call = Call::new(request).within(least, if named { VERSION_MAX_NAMES } else { i16::MAX });
+        if let Some(transaction) = &mut self.transaction {
+            let (least, most) = transaction.produce_versions();
+            call = call.within(least, most);
+            transaction.sent();
+        }
         let call = if self.settings.acks == Acks::None { call.unanswered() } else { call };
         let give_up = now.after(self.settings.request_timeout);
         let ticket = cluster.submit(now, Target::Node(node), call, give_up);

@@ -63,6 +63,10 @@ pub struct ProducerSettings {
     pub adaptive: bool,
     /// `partitioner.ignore.keys`.
     pub ignore_keys: bool,
+    /// `transactional.id`: makes the producer a transactional one.
+    pub transactional_id: Option<String>,
+    /// `transaction.timeout.ms`: the coordinator aborts what lasts longer.
+    pub transaction_timeout: Duration,
 }
 
 /// A broker remembers this many batches of an idempotent producer, so no more may be under way.
@@ -79,6 +83,7 @@ impl ProducerSettings {
         let retries = properties.number("retries", i64::from(i32::MAX), 0)?;
         let idempotence = idempotence(properties, acks, retries, common.in_flight_max)?;
         let linger = properties.millis("linger.ms", 5)?;
+        let transactional_id = transactional_id(properties, idempotence)?;
         Ok(Self {
             acks,
             idempotence,
@@ -95,7 +100,22 @@ impl ProducerSettings {
             in_flight_max: common.in_flight_max,
             adaptive: properties.truth("partitioner.adaptive.partitioning.enable", true)?,
             ignore_keys: properties.truth("partitioner.ignore.keys", false)?,
+            transactional_id,
+            transaction_timeout: properties.millis("transaction.timeout.ms", 60_000)?,
         })
+    }
+}
+
+fn transactional_id(properties: &Properties, idempotence: bool) -> Result<Option<String>, SettingsError> {
+    let Some(id) = properties.get("transactional.id") else { return Ok(None) };
+    let refuse = |key, why| {
+        let value = properties.get(key).unwrap_or_default().to_owned();
+        Err(SettingsError::Invalid { key, value, why })
+    };
+    match (id.is_empty(), idempotence) {
+        (true, _) => refuse("transactional.id", "must not be empty"),
+        (false, false) => refuse("enable.idempotence", "must be true with a transactional.id"),
+        (false, true) => Ok(Some(id.to_owned())),
     }
 }
 

@@ -47,6 +47,10 @@ enum Step {
     Behave {
         but: usize,
     },
+    /// For a minute everybody behaves but one, which beats and does nothing else.
+    Stall {
+        client: usize,
+    },
     Sleep {
         ms: u64,
     },
@@ -65,6 +69,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => client.clone().prop_map(|client| Step::Leave { client }),
         6 => (0..CLIENTS * 3).prop_map(|but| Step::Behave { but }),
         5 => prop_oneof![0u64..100, 0u64..4_000, 0u64..45_000].prop_map(|ms| Step::Sleep { ms }),
+        1 => client.clone().prop_map(|client| Step::Stall { client }),
         1 => Just(Step::Restart),
         1 => Just(Step::Lose),
     ]
@@ -162,6 +167,13 @@ impl World {
             }
             Step::Behave { but } => {
                 (0..CLIENTS).filter(|client| *client != but).for_each(|client| self.behave(client))
+            }
+            Step::Stall { client } => {
+                for _ in 0..20 {
+                    (0..CLIENTS).filter(|other| *other != client).for_each(|other| self.behave(other));
+                    self.beat(client);
+                    self.sleep(3_000_000);
+                }
             }
             Step::Sleep { ms } => self.sleep(ms * 1000),
             Step::Restart => self.restart(),

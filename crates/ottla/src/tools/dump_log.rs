@@ -4,6 +4,7 @@
 
 mod batches;
 mod indexes;
+mod legacy;
 mod parser;
 mod segment;
 

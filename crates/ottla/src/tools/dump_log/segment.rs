@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use ottla_protocol::Offset;
 use ottla_protocol::batch::{ControlType, Record, RecordsIter, TransactionMarker};
 use ottla_protocol::compression::{Codecs, Compression, Limit};
 use ottla_protocol::records::shape::Shape;
 
 use super::batches::{BatchesInFile, RawBatch};
+use super::legacy::{self, LegacyRecord};
 use super::parser::{Parsed, Parser};
 use super::{at, base_offset};
 use crate::tools::failure::Failure;
@@ -53,18 +55,28 @@ pub fn dump(
     let mut codecs = Codecs::new();
     while let Some(batch) = batches.next()? {
         batch_line(&batch, position, out)?;
-        if shown.depth == Depth::Records && !batch.is_legacy() {
-            for record in records(&batch, &mut codecs)? {
-                let record = record.map_err(|error| Failure::Error(error.to_string()))?;
-                let offset = record.offset.0;
-                if offset != last_offset + 1 {
-                    gaps.entry(absolute(file)).or_default().insert(last_offset, offset);
-                }
-                last_offset = offset;
-                record_line(&batch, &record, shown, out)?;
-            }
-        }
         position += batch.bytes.len() as u64;
+        if shown.depth == Depth::Batches {
+            continue;
+        }
+        let mut follow = |offset: i64| {
+            if offset != last_offset + 1 {
+                gaps.entry(absolute(file)).or_default().insert(last_offset, offset);
+            }
+            last_offset = offset;
+        };
+        if batch.is_legacy() {
+            for record in legacy::records(&batch, &mut codecs)? {
+                follow(record.offset);
+                legacy_line(&batch, record, shown, out)?;
+            }
+            continue;
+        }
+        for record in records(&batch, &mut codecs)? {
+            let record = record.map_err(|error| Failure::Error(error.to_string()))?;
+            follow(record.offset.0);
+            record_line(&batch, &record, shown, out)?;
+        }
     }
     let trailing = batches.end() - position;
     if trailing > 0 && shown.max_bytes == i32::MAX {
@@ -174,7 +186,47 @@ fn record_line(batch: &RawBatch, record: &Record, shown: &Shown, out: Out<'_>) -
             line.extend_from_slice(control(record)?.as_bytes());
         }
     }
-    if let (Some(parser), false) = (&shown.parser, batch.is_control()) {
+    if !batch.is_control() {
+        contents(record, shown, &mut line)?;
+    }
+    line.push(b'\n');
+    Ok(out.write_all(&line)?)
+}
+
+/// A record of an old format.
+fn legacy_line(batch: &RawBatch, record: LegacyRecord, shown: &Shown, out: Out<'_>) -> Result<(), Failure> {
+    let mut line = Vec::new();
+    if shown.record_metadata {
+        let size = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(-1, |bytes| bytes.len() as i64);
+        line.extend_from_slice(
+            format!(
+                "| offset: {} {}: {} keySize: {} valueSize: {} isValid: {} crc: {}",
+                record.offset,
+                timestamp_type(batch),
+                record.timestamp,
+                size(&record.key),
+                size(&record.value),
+                record.is_valid,
+                record.crc
+            )
+            .as_bytes(),
+        );
+    }
+    let record = Record {
+        offset: Offset(record.offset),
+        timestamp: record.timestamp,
+        key: record.key.map(Into::into),
+        value: record.value.map(Into::into),
+        headers: Vec::new(),
+    };
+    contents(&record, shown, &mut line)?;
+    line.push(b'\n');
+    Ok(out.write_all(&line)?)
+}
+
+/// Key and value, where they are shown.
+fn contents(record: &Record, shown: &Shown, line: &mut Vec<u8>) -> Result<(), Failure> {
+    if let Some(parser) = &shown.parser {
         let Parsed { key, value } = parser.parse(record)?;
         let mut prefix = if shown.record_metadata { " " } else { "| " };
         if let Some(key) = key {
@@ -185,8 +237,7 @@ fn record_line(batch: &RawBatch, record: &Record, shown: &Shown, out: Out<'_>) -
             line.extend_from_slice(format!("{prefix}payload: {value}").as_bytes());
         }
     }
-    line.push(b'\n');
-    Ok(out.write_all(&line)?)
+    Ok(())
 }
 
 /// What a control record says.

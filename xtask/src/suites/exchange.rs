@@ -1,17 +1,22 @@
 //! One data directory, handed to and fro between Ottla and Apache Kafka: each reads what the other left.
 //!
-//! In between Apache Kafka's DumpLogSegments looks at every file.
+//! In between Apache Kafka's DumpLogSegments looks at every file, and so does our kafka-dump-log.
 
+mod dumps;
+
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, ensure};
 
 use super::Stage;
-use super::clients::{Client, records};
+use super::clients::{Client, REQUIREMENTS, records};
 use crate::apache_tools::ApacheTools;
 use crate::node::{Node, Server};
 use crate::report::Report;
+use crate::tools;
 
 const SUITE: &str = "exchange";
 
@@ -58,16 +63,14 @@ pub fn run(stage: &Stage, report: &mut Report) {
     ];
     let only_apache = stage.server == apache;
     for (name, servers, leaving) in ways.into_iter().take(if only_apache { 2 } else { 4 }) {
-        hand_round(name, servers, leaving, &client, &mut tools, report);
+        hand_round((name, servers, leaving), (&client, &stage.ottla), &mut tools, report);
     }
 }
 
 /// Each server in turn reads what all before it wrote, writes its own, and leaves.
 fn hand_round(
-    way: &str,
-    servers: [&Server; 3],
-    leaving: Leaving,
-    client: &Client,
+    (way, servers, leaving): (&str, [&Server; 3], Leaving),
+    (client, ottla): (&Client, &Path),
     tools: &mut ApacheTools,
     report: &mut Report,
 ) {
@@ -86,6 +89,7 @@ fn hand_round(
             read(node, client, turn)
         });
         report.case(SUITE, &format!("{name} takes more"), || write(node, client, turn));
+        report.case(SUITE, &format!("{name} takes transactions"), || transact(node, turn));
         report.case(SUITE, &format!("{name} serves its own too"), || read(node, client, turn + 1));
         let left = report.case(SUITE, &format!("{name} leaves"), || match leaving {
             Leaving::Stopped => node.stop(),
@@ -96,6 +100,9 @@ fn hand_round(
         }
         report.case(SUITE, &format!("{name}: DumpLogSegments has nothing to complain of"), || {
             dump(node, tools, leaving)
+        });
+        report.case(SUITE, &format!("{name}: kafka-dump-log says the same"), || {
+            compare_dumps(node, tools, ottla)
         });
     }
 }
@@ -111,6 +118,16 @@ fn write(node: &Node, client: &Client, turn: usize) -> anyhow::Result<()> {
     let file = node.folder().join("records.txt");
     fs::write(&file, records::small(client)).context("writing the records")?;
     client.write(&node.address(), &file, &names, &codecs)
+}
+
+/// Transactions of every kind of end, and offsets in them: records for the coordinators' topics and the index of aborted
+/// transactions.
+fn transact(node: &Node, turn: usize) -> anyhow::Result<()> {
+    let python = tools::python("python", REQUIREMENTS)?;
+    let script = crate::workspace().join("tests/clients/transactions/transactions.py");
+    let run = Command::new(python).arg(script).args([node.address(), format!("turn-{turn}")]).output()?;
+    ensure!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
+    Ok(())
 }
 
 /// Every topic holds the same records once for each turn that wrote.
@@ -159,6 +176,34 @@ fn dump(node: &Node, tools: &mut ApacheTools, leaving: Leaving) -> anyhow::Resul
         }
     }
     ensure!(batches > 20, "only {batches} batches were dumped");
+    Ok(())
+}
+
+/// Dumps every file of every partition with both tools, in every way that fits it, and some with damage.
+fn compare_dumps(node: &Node, tools: &mut ApacheTools, ottla: &Path) -> anyhow::Result<()> {
+    let mut calls = 0;
+    let mut bare = BTreeSet::new();
+    for folder in folders(&node.data())? {
+        let files = files(&folder)?;
+        // The topics of coordinators have many partitions without anything in them: one of each is enough.
+        let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let topic = name.rsplit_once('-').map_or(name.clone(), |(topic, _)| topic.to_owned());
+        let is_log = |file: &&PathBuf| file.extension().is_some_and(|extension| extension == "log");
+        let is_empty = |file: &PathBuf| fs::metadata(file).is_ok_and(|file| file.len() == 0);
+        if files.iter().filter(is_log).all(is_empty) && !bare.insert(topic) {
+            continue;
+        }
+        for file in files {
+            calls += dumps::compare(ottla, tools, &file)?;
+        }
+    }
+    let copies = node.folder().join("copies");
+    for partition in [format!("{ROLLED}-0"), "turn-0-in-0".to_owned()] {
+        calls += dumps::compare_damaged(ottla, tools, &node.data().join(partition), &copies)?;
+        fs::remove_dir_all(&copies)?;
+    }
+    calls += dumps::compare_legacy(ottla, tools, &copies)?;
+    ensure!(calls > 200, "only {calls} dumps were compared");
     Ok(())
 }
 

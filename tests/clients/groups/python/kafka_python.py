@@ -1,5 +1,6 @@
 """kafka-python of any age, with the verbs of ../README.md; transactions where it has them."""
 
+import logging
 import sys
 import time
 
@@ -7,6 +8,9 @@ from kafka import KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartitio
 from kafka.errors import KafkaError
 
 import ending
+
+# Where it stands still, this says where.
+logging.basicConfig(level=logging.INFO)
 
 
 def produce(broker, topic, start, count):

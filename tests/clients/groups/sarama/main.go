@@ -122,15 +122,22 @@ func (m *member) ConsumeClaim(session sarama.ConsumerGroupSession, claim sarama.
 			if !ok {
 				return nil
 			}
+			batch := []*sarama.ConsumerMessage{message}
+			for len(batch) < 100 && len(claim.Messages()) > 0 {
+				batch = append(batch, <-claim.Messages())
+			}
 			if m.copier != nil {
-				if err := m.copier.copy(session, message); err != nil {
+				if err := m.copier.copy(batch); err != nil {
+					fmt.Fprintln(os.Stderr, err)
 					return err
 				}
 			} else {
-				session.MarkMessage(message, "")
+				session.MarkMessage(batch[len(batch)-1], "")
 				session.Commit()
 			}
-			show(message)
+			for _, message := range batch {
+				show(message)
+			}
 		case <-session.Context().Done():
 			return nil
 		}
@@ -154,33 +161,36 @@ func copyAll(broker, group, from, to, id string) {
 	check(producer.Close())
 }
 
-func (c *copier) copy(session sarama.ConsumerGroupSession, message *sarama.ConsumerMessage) error {
+func (c *copier) copy(batch []*sarama.ConsumerMessage) error {
 	c.turn <- struct{}{}
 	defer func() { <-c.turn }()
 	c.number++
-	if c.number%3 == 0 {
-		if err := c.transaction(message); err != nil {
+	if c.number%3 == 1 {
+		if err := c.transaction(batch); err != nil {
 			return err
 		}
 		if err := c.producer.AbortTxn(); err != nil {
 			return err
 		}
 	}
-	if err := c.transaction(message); err != nil {
+	if err := c.transaction(batch); err != nil {
 		return err
 	}
 	return c.producer.CommitTxn()
 }
 
-func (c *copier) transaction(message *sarama.ConsumerMessage) error {
+func (c *copier) transaction(batch []*sarama.ConsumerMessage) error {
 	if err := c.producer.BeginTxn(); err != nil {
 		return err
 	}
-	_, _, err := c.producer.SendMessage(&sarama.ProducerMessage{Topic: c.to, Key: sarama.ByteEncoder(message.Key), Value: sarama.ByteEncoder(message.Value)})
-	if err != nil {
+	var messages []*sarama.ProducerMessage
+	for _, m := range batch {
+		messages = append(messages, &sarama.ProducerMessage{Topic: c.to, Key: sarama.ByteEncoder(m.Key), Value: sarama.ByteEncoder(m.Value)})
+	}
+	if err := c.producer.SendMessages(messages); err != nil {
 		return err
 	}
-	return c.producer.AddMessageToTxn(message, c.group, nil)
+	return c.producer.AddMessageToTxn(batch[len(batch)-1], c.group, nil)
 }
 
 func committed(broker, topic string) {

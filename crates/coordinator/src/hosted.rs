@@ -27,6 +27,10 @@ const AFTER_NOTHING_MS: i64 = 10;
 /// How many decisions of its own a decider may make before others have their turn.
 const DECISIONS_AT_ONCE: usize = 32;
 
+/// Decisions that wait for the high watermark at once: many more than there are clients, unless a disk or a replica hangs
+/// and clients come again and again.
+const WAITING_MAX: usize = 100_000;
+
 /// Where a coordinator's records go: the partition that it stands on.
 pub trait Journal {
     /// Appends a batch behind the last; gives the offset of its first record.
@@ -137,6 +141,10 @@ impl<D: Decider> Hosted<D> {
             self.released.push_back(Released::Reply(ticket, Refusal::CoordinatorLoadInProgress.into()));
             return;
         }
+        if self.waiting.len() >= WAITING_MAX {
+            self.released.push_back(Released::Reply(ticket, Refusal::CoordinatorNotAvailable.into()));
+            return;
+        }
         let decision = self.decider.decide(around, ticket, command);
         self.carry_out(around, journal, decision);
         if self.deadline().is_some_and(|deadline| around.now.reached(deadline)) {
@@ -227,9 +235,6 @@ impl<D: Decider> Hosted<D> {
                     let refusal = as_told(refusal);
                     let refused = replies.into_iter().map(|(ticket, _)| (ticket, refusal.into()));
                     self.release(refused.collect(), Vec::new());
-                    if self.planted.has(Mutant::UnwrittenUnheard) {
-                        return false;
-                    }
                     // What is said to others may follow from what is not on the disk yet.
                     let replies = self.decider.unwritten(around, records, refusal);
                     self.hold(replies, Vec::new());

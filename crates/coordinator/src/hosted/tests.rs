@@ -303,6 +303,23 @@ fn what_cannot_be_written_changes_nothing_and_is_said() {
 }
 
 #[test]
+fn there_is_a_bound_to_who_waits() {
+    let mut world = World::new();
+    world.ask(Ask::Put(vec![entry("a", 1)]));
+    for _ in 1..super::WAITING_MAX {
+        world.ask(Ask::Get("a"));
+    }
+    assert_eq!(world.released(), []);
+    let end = world.log.end();
+    let one_more = world.ask(Ask::Put(vec![entry("a", 2)]));
+    let refused = Said::Refused(Refusal::CoordinatorNotAvailable);
+    assert_eq!(world.released(), [Released::Reply(one_more, refused)]);
+    assert_eq!(world.log.end(), end);
+    world.hosted.advance(end);
+    assert_eq!(world.released().len(), super::WAITING_MAX + 1, "with the effect of the first");
+}
+
+#[test]
 fn nobody_is_served_while_the_log_is_read() {
     let mut world = World::new();
     world.hosted = Hosted::new(Toy::default(), Offset::ZERO, Effort::default());

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::tools::{self, Jars, Missing};
 
 /// Script name → main class.
-const CLASSES: [(&str, &str); 14] = [
+const CLASSES: [(&str, &str); 18] = [
     ("kafka-topics", "org.apache.kafka.tools.TopicCommand"),
     ("kafka-configs", "kafka.admin.ConfigCommand"),
     ("kafka-console-producer", "org.apache.kafka.tools.ConsoleProducer"),
@@ -19,6 +19,10 @@ const CLASSES: [(&str, &str); 14] = [
     ("kafka-storage", "kafka.tools.StorageTool"),
     ("kafka-acls", "org.apache.kafka.tools.AclCommand"),
     ("kafka-consumer-groups", "org.apache.kafka.tools.consumer.group.ConsumerGroupCommand"),
+    ("kafka-groups", "org.apache.kafka.tools.GroupsCommand"),
+    ("kafka-transactions", "org.apache.kafka.tools.TransactionsCommand"),
+    ("kafka-verifiable-producer", "org.apache.kafka.tools.VerifiableProducer"),
+    ("kafka-verifiable-consumer", "org.apache.kafka.tools.VerifiableConsumer"),
     ("kafka-cluster", "org.apache.kafka.tools.ClusterTool"),
     ("kafka-delete-records", "org.apache.kafka.tools.DeleteRecordsCommand"),
     ("kafka-log-dirs", "org.apache.kafka.tools.LogDirsCommand"),
@@ -44,16 +48,8 @@ pub struct ApacheTools {
 impl ApacheTools {
     /// Starts the JVM; it ends with this value.
     pub fn start() -> Result<ApacheTools, Missing> {
-        let path = tools::classes("tools", Jars::Tools, &["tests/apache-kafka/Tools.java"])?;
-        let logging = crate::workspace().join("tests/apache-kafka/quiet.yaml");
-        let started = Command::new("java")
-            .args(["-Xmx512M", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"])
-            .arg(format!("-Dlog4j2.configurationFile={}", logging.display()))
-            .args(["-cp", &path, "Tools"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn();
+        let started =
+            java()?.arg("Tools").stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
         let missing =
             |why: String| Missing { why, install: "apt-get install openjdk-17-jdk-headless".to_owned() };
         let mut child = started.map_err(|error| missing(error.to_string()))?;
@@ -62,12 +58,18 @@ impl ApacheTools {
         Ok(ApacheTools { child, calls, answers: BufReader::new(answers) })
     }
 
+    /// One tool in a JVM of its own: for those that run beside others, or are ended by a signal.
+    pub fn command(words: &[String]) -> anyhow::Result<Command> {
+        let (tool, arguments) = words.split_first().context("a call names a tool")?;
+        let mut command = java()?;
+        command.arg(class(tool)?).args(arguments);
+        Ok(command)
+    }
+
     /// Runs one tool: its script's name, with or without `.sh`, and its arguments.
     pub fn call(&mut self, words: &[String], input: &str) -> anyhow::Result<Answer> {
         let (tool, arguments) = words.split_first().context("a call names a tool")?;
-        let name = tool.trim_end_matches(".sh");
-        let (_, class) =
-            CLASSES.iter().find(|(known, _)| *known == name).with_context(|| format!("no tool {name}"))?;
+        let class = class(tool)?;
         let call = json!({"class": class, "args": arguments, "stdin": input});
         writeln!(self.calls, "{call}").context("the tools' JVM is gone")?;
         let mut line = String::new();
@@ -78,6 +80,24 @@ impl ApacheTools {
         let exit = answer["exit"].as_i64().and_then(|exit| i32::try_from(exit).ok()).unwrap_or(-1);
         Ok(Answer { exit, out: text("out"), err: text("err") })
     }
+}
+
+fn class(tool: &str) -> anyhow::Result<&'static str> {
+    let name = tool.trim_end_matches(".sh");
+    let found = CLASSES.iter().find(|(known, _)| *known == name).map(|(_, class)| *class);
+    found.with_context(|| format!("no tool {name}"))
+}
+
+/// `java` with the tools on its class path.
+fn java() -> Result<Command, Missing> {
+    let path = tools::classes("tools", Jars::Tools, &["tests/apache-kafka/Tools.java"])?;
+    let logging = crate::workspace().join("tests/apache-kafka/quiet.yaml");
+    let mut command = Command::new("java");
+    command
+        .args(["-Xmx512M", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"])
+        .arg(format!("-Dlog4j2.configurationFile={}", logging.display()))
+        .args(["-cp", &path]);
+    Ok(command)
 }
 
 impl Drop for ApacheTools {

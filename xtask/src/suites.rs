@@ -2,10 +2,13 @@
 
 pub mod clients;
 mod exchange;
+mod groups;
 mod hostile;
 mod kill;
 mod messages;
+mod script;
 mod tools;
+mod walkthrough;
 
 use std::path::PathBuf;
 
@@ -34,9 +37,19 @@ pub const ALL: &[Suite] = &[
         run: tools::run,
     },
     Suite {
+        name: "walkthrough",
+        about: "what introductions to Kafka have their readers type, with Apache Kafka's tools and with ours",
+        run: walkthrough::run,
+    },
+    Suite {
         name: "clients",
         about: "clients of five libraries: each writes in every codec, each reads what each other wrote",
         run: clients::run,
+    },
+    Suite {
+        name: "groups",
+        about: "groups and transactions with clients of every kind, in both protocols; docs/clients.md",
+        run: groups::run,
     },
     Suite {
         name: "kill",

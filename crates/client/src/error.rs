@@ -119,6 +119,32 @@ fn in_words(refusal: Refusal) -> &'static str {
         Refusal::GroupAuthorizationFailed => "Group authorization failed.",
         Refusal::TopicDeletionDisabled => "Topic deletion is disabled.",
         Refusal::UnknownTopicId => "This server does not host this topic ID.",
+        Refusal::CoordinatorLoadInProgress => "The coordinator is loading and hence can't process requests.",
+        Refusal::CoordinatorNotAvailable => "The coordinator is not available.",
+        Refusal::NotCoordinator => "This is not the correct coordinator.",
+        Refusal::InvalidGroupId => "The group id is invalid.",
+        Refusal::GroupIdNotFound => "The group id does not exist.",
+        Refusal::NonEmptyGroup => "The group is not empty.",
+        Refusal::GroupSubscribedToTopic => {
+            "Deleting offsets of a topic is forbidden while the consumer group is actively subscribed to it."
+        }
+        Refusal::UnknownMemberId => "The coordinator is not aware of this member.",
+        Refusal::IllegalGeneration => "Specified group generation id is not valid.",
+        Refusal::RebalanceInProgress => "The group is rebalancing, so a rejoin is needed.",
+        Refusal::TransactionalIdNotFound => "The transactionalId could not be found.",
+        Refusal::TransactionalIdAuthorizationFailed => "Transactional Id authorization failed.",
+        Refusal::InvalidTxnState => "The producer attempted a transactional operation in an invalid state.",
+        Refusal::InvalidProducerEpoch => "Producer attempted to produce with an old epoch.",
+        Refusal::ProducerFenced => {
+            "There is a newer producer with the same transactionalId which fences the current one."
+        }
+        Refusal::LeaderNotAvailable => {
+            "There is no leader for this topic-partition as we are in the middle of a leadership election."
+        }
+        Refusal::OffsetOutOfRange => {
+            "The requested offset is not within the range of offsets maintained by the server."
+        }
+        Refusal::UnsupportedVersion => "The version of API is not supported.",
         other => other.name(),
     }
 }

@@ -8,6 +8,7 @@ use ottla_protocol::Refusal;
 use super::ask::Asker;
 use super::plan::{self, Place};
 use super::{Trouble, groups as chosen, table};
+use crate::tools::java::{UNKNOWN_SIZE, hash_map_order};
 use crate::tools::options::Options;
 use crate::tools::{Out, thrown};
 
@@ -16,7 +17,9 @@ pub async fn groups(asker: &Asker, options: &Options, out: Out<'_>) -> Result<()
     let ids = chosen(asker, options).await?;
     let mut deleted = Vec::new();
     let mut failed = Vec::new();
-    for (id, result) in asker.delete_groups(ids).await? {
+    // A script that knows the line knows the order.
+    let results = hash_map_order(asker.delete_groups(ids).await?, UNKNOWN_SIZE, |(id, _)| id);
+    for (id, result) in results {
         match result {
             Ok(()) => deleted.push(format!("'{id}'")),
             Err(error) => failed

@@ -123,7 +123,7 @@ async fn new_offsets(
         Some("from-file") => {
             let path = value("from-file")?.unwrap_or_default();
             let text = fs::read_to_string(&path)
-                .map_err(|_| Trouble::said(format!("java.nio.file.NoSuchFileException: {path}")))?;
+                .map_err(|_| Trouble::said(format!("java.io.IOException: Unable to read file {path}")))?;
             let mut plan = plan::read(&text, &options.values("group"))?;
             match plan.remove(group) {
                 Some(offsets) => limited(asker, offsets).await,

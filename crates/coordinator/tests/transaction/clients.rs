@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use ottla_coordinator::Outcome;
+use ottla_coordinator::mutant::Planted;
 use ottla_coordinator::transaction::{
     Command, Effect, Markers, MarkersWritten, Reply, State, TransactionVersion,
 };
@@ -17,6 +18,8 @@ use crate::partition::{Partition, Value};
 use crate::world::{Happened, Log, World};
 
 const PARTITIONS: usize = 3;
+/// What is written late. Within the next transaction only its sequence number betrays it, which is the partition's affair.
+const LATE: Value = Value::MAX;
 const TOPIC: &str = "t";
 const IDS: [&str; 2] = ["near the end of its epochs", "new"];
 const CLIENTS_MAX: usize = 4;
@@ -53,6 +56,8 @@ enum Asked {
     /// The leader asks before it writes.
     Write(usize, u32),
     End(Outcome),
+    /// The network delivers a write of the transaction before: it must not open another one.
+    LateWrite(usize, u32),
 }
 
 /// An instance of a producer.
@@ -66,6 +71,8 @@ struct Client {
     /// The epoch in which the open transaction is written.
     attempt: Option<Value>,
     added: Vec<usize>,
+    /// Where it wrote last in a transaction that has ended.
+    before: Option<usize>,
     waits: Option<(Option<Ticket>, Asked)>,
     dead: bool,
 }
@@ -132,9 +139,15 @@ impl Clients {
             producer: None,
             attempt: None,
             added: Vec::new(),
+            before: None,
             waits: None,
             dead: false,
         });
+    }
+
+    /// Plants a bug in the coordinator.
+    pub fn plant(&mut self, planted: Planted) {
+        self.world.plant(planted);
     }
 
     pub fn step(&mut self, choices: &mut Choices<'_>) {
@@ -161,14 +174,20 @@ impl Clients {
                 let (_, happened) = self.world.command(command);
                 self.hold(happened);
             }
-            93 => {
-                self.clients.retain(|client| !client.dead);
-                if self.clients.len() < CLIENTS_MAX {
-                    self.start(IDS[choices.of(IDS.len())], self.version);
-                }
-            }
+            93 => self.renew(choices),
             94 => self.world.takes = Log::Refuses,
+            95..98 if self.clients.iter().any(|client| client.dead) => self.renew(choices),
             _ => self.world.takes = Log::Takes,
+        }
+    }
+
+    /// A new instance comes, and whoever has given up goes.
+    fn renew(&mut self, choices: &mut Choices<'_>) {
+        self.clients.retain(|client| !client.dead);
+        let id = IDS[choices.of(IDS.len())];
+        let is_alive = self.clients.iter().any(|client| client.id == id);
+        if self.clients.len() < CLIENTS_MAX && (!is_alive || choices.of(4) == 0) {
+            self.start(id, self.version);
         }
     }
 
@@ -192,6 +211,12 @@ impl Clients {
             return;
         }
         let Some(producer) = client.producer else { return self.ask(at, Asked::Init(None)) };
+        if let (Some(partition), None, true) =
+            (client.before, client.attempt, choices.of(10) == 0 && !self.version.bumps_epoch())
+        {
+            let guard = self.partitions[partition].guard(producer);
+            return self.ask(at, Asked::LateWrite(partition, guard));
+        }
         match choices.of(8) {
             0..5 => self.write(at, producer, choices.of(PARTITIONS)),
             5 if choices.of(4) == 0 => self.ask(at, Asked::Init(Some(producer))),
@@ -260,7 +285,7 @@ impl Clients {
             Asked::Add(partition) => {
                 Command::AddPartitions(TransactionVersion::V0, adding(*partition, false))
             }
-            Asked::Write(partition, _) => {
+            Asked::Write(partition, _) | Asked::LateWrite(partition, ..) => {
                 let original = client.version < TransactionVersion::V2;
                 Command::AddPartitions(client.version, adding(*partition, original))
             }
@@ -285,7 +310,7 @@ impl Clients {
         // comes, unless it says who asks.
         let may_come_late = match &asked {
             Asked::Init(expected) => expected.is_some(),
-            Asked::Add(_) | Asked::Write(..) => false,
+            Asked::Add(_) | Asked::Write(..) | Asked::LateWrite(..) => false,
             Asked::End(_) => true,
         };
         if client.version.bumps_epoch() && may_come_late && self.late.len() < 40 {
@@ -339,6 +364,7 @@ impl Clients {
                 | Refusal::CoordinatorLoadInProgress
                 | Refusal::NotCoordinator,
             ) => self.clients[at].waits = Some((None, asked)),
+            Some(_) if matches!(asked, Asked::LateWrite(..)) => {}
             Some(_) => self.clients[at].dead = true,
             None => self.go_on(at, &asked, &reply),
         }
@@ -363,12 +389,20 @@ impl Clients {
                 self.must_be_newest(at, "added a partition");
                 self.clients[at].added.push(*partition);
             }
+            (Asked::LateWrite(partition, guard), _) => {
+                if let Some(producer) = self.clients[at].producer {
+                    // If it is taken, nobody ends what it opens.
+                    let _ = self.partitions[*partition].write(producer, Some(*guard), LATE);
+                }
+            }
             (Asked::Write(partition, guard), _) => self.append(at, *partition, Some(*guard)),
             (Asked::End(outcome), Reply::End(response)) => {
                 self.must_be_newest(at, "ended a transaction");
                 let client = &mut self.clients[at];
-                let attempt = self.attempts.get_mut(&client.attempt.take().unwrap()).unwrap();
+                let value = client.attempt.take().unwrap();
+                let attempt = self.attempts.get_mut(&value).unwrap();
                 attempt.acknowledged = Some(*outcome);
+                client.before = attempt.written.last().copied();
                 self.commits += u32::from(*outcome == Outcome::Committed && !attempt.written.is_empty());
                 client.added.clear();
                 if client.version.bumps_epoch() {
@@ -391,6 +425,7 @@ impl Clients {
                 self.next_id += 1;
                 Command::ProducerIdGranted(Ok(ProducerId(self.next_id)))
             }
+            Effect::WriteMarkers(markers) if !self.may_mark(markers) => return,
             Effect::WriteMarkers(markers) if fate == 0 => {
                 Command::MarkersWritten(markers.refused(Refusal::NotLeaderOrFollower))
             }
@@ -409,6 +444,13 @@ impl Clients {
         self.hold(happened);
         let happened = self.world.tick();
         self.hold(happened);
+    }
+
+    /// The original protocol cannot tell a late marker from one of the next transaction: there, what is sent twice must
+    /// have come before the next transaction begins, as on one connection it has.
+    fn may_mark(&self, markers: &Markers) -> bool {
+        let entry = self.world.entry(&markers.transactional_id);
+        self.version.bumps_epoch() || entry.is_some_and(|entry| matches!(entry.state, State::Prepare(_)))
     }
 
     fn mark(&mut self, markers: &Markers) -> MarkersWritten {

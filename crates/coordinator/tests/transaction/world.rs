@@ -1,6 +1,7 @@
 //! A transaction coordinator with a log that keeps bytes, a clock, and a cluster of made-up topics.
 
 use bytes::Bytes;
+use ottla_coordinator::mutant::Planted;
 use ottla_coordinator::transaction::{Command, Effect, Entry, Record, Reply, Settings, Transactions};
 use ottla_coordinator::{Around, Decider, Decision, Written};
 use ottla_metadata::Image;
@@ -42,6 +43,8 @@ pub struct World {
     pub epoch: i32,
     pub log: Vec<(Bytes, Option<Bytes>)>,
     pub takes: Log,
+    /// A bug that every coordinator of this world has.
+    pub planted: Planted,
     next_ticket: u64,
     topics: u8,
 }
@@ -57,6 +60,7 @@ impl Default for World {
             epoch: 5,
             log: Vec::new(),
             takes: Log::Takes,
+            planted: Planted::default(),
             next_ticket: 0,
             topics: 0,
         };
@@ -133,11 +137,18 @@ impl World {
         }
     }
 
+    /// Plants a bug in this coordinator and all that come.
+    pub fn plant(&mut self, planted: Planted) {
+        self.planted = planted;
+        self.transactions.plant(planted);
+    }
+
     /// Another coordinator takes over, from the first `kept` records of the log.
     pub fn reload(&mut self, kept: usize) -> Vec<Happened> {
         self.epoch += 1;
         self.log.truncate(kept);
         self.transactions = Transactions::new(LeaderEpoch(self.epoch), self.settings);
+        self.transactions.plant(self.planted);
         for (key, value) in self.log.clone() {
             let record = Transactions::decode(&key, value.as_deref()).unwrap();
             self.transactions.apply(self.written(), record);

@@ -284,6 +284,24 @@ pub fn java(jars: &Path, heap: &str) -> Command {
     command
 }
 
+/// Numbers at random, the same in each run.
+pub struct Dice(u64);
+
+impl Dice {
+    pub fn new(seed: u64) -> Dice {
+        Dice(seed | 1)
+    }
+
+    /// A number from 0 up to `end`, without it.
+    pub fn below(&mut self, end: u64) -> u64 {
+        // Xorshift, by Marsaglia.
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % end
+    }
+}
+
 /// A new empty folder.
 pub fn scratch(name: &str) -> anyhow::Result<PathBuf> {
     static COUNT: AtomicU16 = AtomicU16::new(0);

@@ -6,6 +6,8 @@ mod groups;
 mod hostile;
 mod kill;
 mod messages;
+mod mixed;
+mod once;
 mod script;
 mod tools;
 mod walkthrough;
@@ -50,6 +52,16 @@ pub const ALL: &[Suite] = &[
         name: "groups",
         about: "groups and transactions with clients of every kind, in both protocols; docs/clients.md",
         run: groups::run,
+    },
+    Suite {
+        name: "mixed",
+        about: "Java and Ottla in one group, members and node killed again and again: no commit lost, none goes back",
+        run: mixed::run,
+    },
+    Suite {
+        name: "once",
+        about: "exactly once: a chain of transactional copies under kill -9",
+        run: once::run,
     },
     Suite {
         name: "kill",

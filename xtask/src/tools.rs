@@ -112,6 +112,20 @@ pub fn go(name: &str, source: &str, module: &str) -> Result<PathBuf, Missing> {
     Ok(binary)
 }
 
+/// An example of our own client, always as its sources are.
+pub fn example(name: &str) -> Result<PathBuf, Missing> {
+    let mut command = Command::new("cargo");
+    command.args(["build", "--quiet", "--release", "-p", "ottla-client", "--features", "net", "--example", name]);
+    let binary = target().join("release/examples").join(name);
+    make(command, &folder().join(format!("example-{name}")))?;
+    Ok(binary)
+}
+
+/// Where cargo builds.
+fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| crate::workspace().join("target"), PathBuf::from)
+}
+
 /// A script of Node.js beside the packages that its folder's `package.json` names.
 pub fn node_script(source: &str, script: &str) -> Result<PathBuf, Missing> {
     let folder = folder().join("node");

@@ -3,9 +3,9 @@
 //!
 //! A client is a small program in `tests/clients/groups`; `program` knows how to start it, `member` is one that runs.
 
-mod member;
+pub mod member;
 mod page;
-mod program;
+pub mod program;
 
 use std::collections::BTreeSet;
 use std::thread::sleep;
@@ -46,7 +46,8 @@ pub fn run(stage: &Stage, report: &mut Report) {
     // A part of them for whoever works at one; the page is then left alone.
     let only = std::env::var("OTTLA_CLIENTS").unwrap_or_default();
     for name in program::NAMES.into_iter().filter(|name| name.contains(only.as_str())) {
-        let Some(program) = report.case(SUITE, &format!("{name} is there"), || Ok(Program::ready(name)?)) else {
+        let Some(program) = report.case(SUITE, &format!("{name} is there"), || Ok(Program::ready(name)?))
+        else {
             continue;
         };
         for &protocol in program.protocols() {
@@ -108,7 +109,8 @@ impl Case<'_> {
         let (from, to) = (&self.topic, format!("copy-{}", self.topic));
         let group = format!("copier-{}", self.topic);
         create(tools, node, &to)?;
-        let arguments = ["copy", &node.address(), &group, from, &to, &format!("id-{to}"), self.protocol.name()];
+        let arguments =
+            ["copy", &node.address(), &group, from, &to, &format!("id-{to}"), self.protocol.name()];
         let mut copier = self.program.start(&arguments)?;
         let all: BTreeSet<u32> = (0..RECORDS).collect();
         wait("everything is copied", || Ok(copier.numbers() == all)).with_context(|| copier.told())?;
@@ -131,7 +133,7 @@ impl Case<'_> {
     }
 }
 
-fn create(tools: &mut ApacheTools, node: &Node, topic: &str) -> anyhow::Result<()> {
+pub fn create(tools: &mut ApacheTools, node: &Node, topic: &str) -> anyhow::Result<()> {
     let line = format!(
         "kafka-topics --create --topic {topic} --partitions 4 --replication-factor 1 --bootstrap-server {}",
         node.address()
@@ -156,7 +158,7 @@ fn state(tools: &mut ApacheTools, node: &Node, group: &str) -> anyhow::Result<(S
 }
 
 /// What is left to be read by a group; `None` while it is not known of every partition that has records.
-fn lag(tools: &mut ApacheTools, node: &Node, group: &str) -> anyhow::Result<Option<i64>> {
+pub fn lag(tools: &mut ApacheTools, node: &Node, group: &str) -> anyhow::Result<Option<i64>> {
     let line =
         format!("kafka-consumer-groups --describe --group {group} --bootstrap-server {}", node.address());
     let (_, out) = call(tools, &line)?;
@@ -177,14 +179,14 @@ fn ends(tools: &mut ApacheTools, node: &Node, topic: &str) -> anyhow::Result<i64
     out.lines().map(|row| Ok(row.rsplit(':').next().unwrap_or_default().parse::<i64>()?)).sum()
 }
 
-fn call(tools: &mut ApacheTools, line: &str) -> anyhow::Result<(i32, String)> {
+pub fn call(tools: &mut ApacheTools, line: &str) -> anyhow::Result<(i32, String)> {
     let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
     let answer = tools.call(&words, "")?;
     Ok((answer.exit, format!("{}{}", answer.out, answer.err)))
 }
 
 /// Asks again and again until it is so.
-fn wait(what: &str, mut is_so: impl FnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
+pub fn wait(what: &str, mut is_so: impl FnMut() -> anyhow::Result<bool>) -> anyhow::Result<()> {
     let until = Instant::now() + STEP_AT_MOST;
     while !is_so()? {
         if Instant::now() > until {

@@ -43,15 +43,18 @@ public final class Groups {
             while (!over) {
                 ConsumerRecords<String, String> records = consumer.poll(Duration.ofMillis(100));
                 for (ConsumerRecord<String, String> record : records) print(record);
-                if (!records.isEmpty()) commit(consumer);
+                if (!records.isEmpty()) commit(consumer, records);
             }
         }
     }
 
     // A rebalance between poll and commit is an ordinary thing: what was not committed is read again.
-    private static void commit(KafkaConsumer<String, String> consumer) {
+    private static void commit(KafkaConsumer<String, String> consumer, ConsumerRecords<String, String> records) {
+        Map<TopicPartition, OffsetAndMetadata> offsets = new HashMap<>();
+        for (ConsumerRecord<String, String> record : records) offsets.put(new TopicPartition(record.topic(), record.partition()), new OffsetAndMetadata(record.offset() + 1));
         try {
-            consumer.commitSync(Duration.ofSeconds(60));
+            consumer.commitSync(offsets, Duration.ofSeconds(60));
+            offsets.forEach((part, offset) -> System.out.println("committed " + part.partition() + " " + offset.offset()));
         } catch (org.apache.kafka.clients.consumer.CommitFailedException | org.apache.kafka.common.errors.RebalanceInProgressException error) {
             System.err.println(error);
         }
@@ -131,7 +134,7 @@ public final class Groups {
         if (protocol.equals("consumer")) {
             properties.put("group.protocol", "consumer");
         } else {
-            properties.put("session.timeout.ms", "10000");
+            properties.put("session.timeout.ms", System.getenv().getOrDefault("SESSION_MS", "10000"));
             properties.put("heartbeat.interval.ms", "500");
         }
         KafkaConsumer<String, String> consumer = new KafkaConsumer<>(properties, new StringDeserializer(), new StringDeserializer());

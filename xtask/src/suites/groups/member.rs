@@ -54,6 +54,29 @@ impl Member {
         last.unwrap_or_default().split_whitespace().map(str::to_owned).collect()
     }
 
+    /// The commits that were acknowledged to it: partition and offset, in order.
+    pub fn committed(&self) -> Vec<(String, i64)> {
+        let printed = self.printed.lock().unwrap_or_else(PoisonError::into_inner);
+        let commit = |line: &String| {
+            let (partition, offset) = line.strip_prefix("committed ")?.split_once(' ')?;
+            Some((partition.to_owned(), offset.parse().ok()?))
+        };
+        printed.iter().filter_map(commit).collect()
+    }
+
+    /// Whether the program is no longer running.
+    pub fn has_ended(&mut self) -> anyhow::Result<bool> {
+        Ok(self.child.try_wait()?.is_some())
+    }
+
+    /// Ends it as `kill -9` does; whether it still ran.
+    pub fn kill(&mut self) -> anyhow::Result<bool> {
+        let ran = !self.has_ended()?;
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(ran)
+    }
+
     /// How far it came and what it complained of, for a failure.
     pub fn told(&self) -> String {
         let complaints = self.complaints.lock().unwrap_or_else(PoisonError::into_inner);

@@ -46,7 +46,8 @@ impl Page {
         let works = if stage.server.is_ottla() {
             report.case(suite, &name, run).is_some()
         } else {
-            let works = report.case(suite, &name, || Ok(run().map_err(|error| println!("    {error:#}")).is_ok()));
+            let works =
+                report.case(suite, &name, || Ok(run().map_err(|error| println!("    {error:#}")).is_ok()));
             works == Some(true)
         };
         self.found.push((client.to_owned(), what.to_owned(), if works { "works" } else { "fails" }));

@@ -13,7 +13,8 @@ use crate::suites::clients::REQUIREMENTS;
 use crate::tools::{self, Jars, Missing};
 
 /// Every client, in the order in which they run.
-pub const NAMES: [&str; 14] = [
+pub const NAMES: [&str; 15] = [
+    "ottla",
     "java-4.4.0",
     "java-3.9.1",
     "java-2.1.1",
@@ -72,6 +73,7 @@ impl Program {
             Ok(vec![path(&tools::go(&binary, &format!("{GROUPS}/{folder}"), module)?)])
         };
         let words = match name {
+            "ottla" => vec![path(&tools::example("verbs")?)],
             "java-4.4.0" => java("4.4.0")?,
             "java-3.9.1" => java("3.9.1")?,
             "java-2.1.1" => java("2.1.1")?,
@@ -98,7 +100,7 @@ impl Program {
     /// The protocols of groups that the library has.
     pub fn protocols(&self) -> &'static [Protocol] {
         match self.name {
-            "java-4.4.0" | "java-3.9.1" | "confluent-kafka" | "franz-go" => {
+            "ottla" | "java-4.4.0" | "java-3.9.1" | "confluent-kafka" | "franz-go" => {
                 &[Protocol::Classic, Protocol::Consumer]
             }
             _ => &[Protocol::Classic],
@@ -118,7 +120,9 @@ impl Program {
     /// Writes keyed records by the client's own partitioner.
     pub fn produce(&self, broker: &str, topic: &str, from: u32, count: u32) -> anyhow::Result<()> {
         if !self.is_kcat() {
-            return self.run(&["produce", broker, topic, &from.to_string(), &count.to_string()], "").map(drop);
+            return self
+                .run(&["produce", broker, topic, &from.to_string(), &count.to_string()], "")
+                .map(drop);
         }
         let lines: String = (from..from + count).map(|n| format!("key-{}:{n}\n", n % 100)).collect();
         self.run(&["-P", "-b", broker, "-t", topic, "-K", ":"], &lines).map(drop)
@@ -151,9 +155,14 @@ impl Program {
 
     /// Starts a program that runs until its input ends.
     pub fn start(&self, arguments: &[&str]) -> anyhow::Result<Member> {
+        self.start_with(arguments, &[])
+    }
+
+    /// The same, with something in its environment.
+    pub fn start_with(&self, arguments: &[&str], environment: &[(&str, &str)]) -> anyhow::Result<Member> {
         let (program, own) = self.words.split_first().context("a client has a program")?;
         let mut command = Command::new(program);
-        command.args(own).args(arguments);
+        command.args(own).args(arguments).envs(environment.iter().copied());
         Member::start(command, if self.is_kcat() { Ending::Signal } else { Ending::Input })
     }
 

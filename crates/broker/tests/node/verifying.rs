@@ -26,7 +26,7 @@ type Producer = (i64, i16);
 
 fn start() -> (World, Producer) {
     let mut world = World::start(&MemoryDisk::new(), PROPERTIES);
-    world.create("t", 3);
+    world.create("t", 8);
     let find =
         FindCoordinatorRequest { key_type: 1, coordinator_keys: vec![ID.into()], ..Default::default() };
     let init = InitProducerIdRequest {
@@ -141,12 +141,11 @@ fn requests_in_flight_keep_their_order() {
     for order in 0..30 {
         let (mut world, producer) = start();
         world.order = order;
-        let requests = [
-            write(producer, &[(0, 0), (1, 0), (2, 0)]),
-            write(producer, &[(0, 1)]),
-            write(producer, &[(1, 1), (2, 1)]),
-            write(producer, &[(2, 2), (0, 2)]),
-        ];
+        let all: Vec<(i32, i32)> = (0..8).map(|partition| (partition, 0)).collect();
+        let mut requests = vec![write(producer, &all)];
+        // Who owns few of the partitions could have its answers first.
+        requests.extend((0..8).map(|partition| write(producer, &[(partition, 1)])));
+        requests.push(write(producer, &[(7, 2), (0, 2)]));
         for request in &requests {
             world.post(CLIENT, CoreId(0), request, 12);
         }

@@ -248,6 +248,29 @@ fn a_full_disk_refuses_commits_and_loses_none() {
 }
 
 #[test]
+fn a_disk_that_fails_takes_the_coordinators_with_it() {
+    let memory = MemoryDisk::new();
+    let mut world = coordinating(&memory);
+    world.connect(OTHER, CoreId(1), 0);
+    assert_eq!(committed(&mut world, "g", 0, 1), 0);
+    memory.die_at(1);
+    let gone = Refusal::NotCoordinator.code();
+    world.post(CLIENT, CoreId(0), &commit("g", 0, 2), 8);
+    world.post(OTHER, CoreId(1), &all_offsets("g"), 9);
+    world.settle();
+    let refused = world.receive::<OffsetCommitRequest>(8).expect("an answer at once");
+    assert_eq!(refused.topics[0].partitions[0].error_code, gone);
+    let read = world.receive_at::<OffsetFetchRequest>(OTHER, 9).expect("an answer at once");
+    assert!([0, gone].contains(&read.groups[0].error_code), "{read:?}");
+    assert_eq!(world.call(&all_offsets("g"), 9).groups[0].error_code, gone);
+    assert!(world.fatal.take().is_some(), "it was the only directory");
+    drop(world);
+    memory.reboot(Crash::Power);
+    let mut world = World::start(&memory, AT_ONCE);
+    assert_eq!(offsets(&mut world, "g"), [(0, 1)]);
+}
+
+#[test]
 fn offsets_are_committed_and_fetched_in_every_version() {
     let memory = MemoryDisk::new();
     let mut world = coordinating(&memory);

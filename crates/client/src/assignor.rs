@@ -225,3 +225,6 @@ fn by_topic(partitions: &[TopicPartition]) -> BTreeMap<&str, Vec<i32>> {
     }
     topics
 }
+
+#[cfg(test)]
+mod tests;

@@ -12,17 +12,18 @@ use ottla_protocol::codec::{Reader, Records, Writer};
 use ottla_protocol::compression::Codecs;
 use ottla_protocol::header::{RequestHeader, ResponseHeader};
 use ottla_protocol::message::{Message, Request};
-use ottla_protocol::messages::api_versions::ApiVersion;
+use ottla_protocol::messages::api_versions::{ApiVersion, FinalizedFeatureKey};
 use ottla_protocol::messages::fetch::{AbortedTransaction, FetchableTopicResponse, PartitionData};
+use ottla_protocol::messages::find_coordinator::Coordinator as FoundCoordinator;
 use ottla_protocol::messages::list_offsets::{ListOffsetsPartitionResponse, ListOffsetsTopicResponse};
 use ottla_protocol::messages::metadata::{
     MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
 };
 use ottla_protocol::messages::produce::{PartitionProduceResponse, TopicProduceResponse};
 use ottla_protocol::messages::{
-    ApiVersionsRequest, ApiVersionsResponse, FetchRequest, FetchResponse, InitProducerIdRequest,
-    InitProducerIdResponse, ListOffsetsRequest, ListOffsetsResponse, MetadataRequest, MetadataResponse,
-    ProduceRequest, ProduceResponse,
+    ApiVersionsRequest, ApiVersionsResponse, FetchRequest, FetchResponse, FindCoordinatorRequest,
+    FindCoordinatorResponse, InitProducerIdRequest, InitProducerIdResponse, ListOffsetsRequest,
+    ListOffsetsResponse, MetadataRequest, MetadataResponse, ProduceRequest, ProduceResponse,
 };
 use ottla_protocol::{LeaderEpoch, Now, Offset, Refusal, Uuid};
 
@@ -73,11 +74,20 @@ pub(crate) struct World {
     /// Every batch of an idempotent producer is refused by number, as if its state were lost.
     pub forgetful: bool,
     pub requests: Vec<(i32, ApiKey, i16)>,
+    /// What is answered to requests of an API, one after the other; before anything else.
+    script: BTreeMap<i16, VecDeque<Scripted>>,
+    /// Requests of coordinators' APIs as they came.
+    heard: Vec<(ApiKey, i16, Bytes)>,
+    /// The finalized level of `transaction.version`.
+    pub transaction_version: i16,
     pub fetches: Vec<FetchRequest>,
     links: BTreeMap<Link, i32>,
     responses: VecDeque<(Link, Bytes)>,
     producer_ids: i64,
 }
+
+/// A response, once the version is known.
+type Scripted = Box<dyn FnOnce(i16) -> Bytes>;
 
 impl FakeLog {
     pub fn end(&self) -> i64 {
@@ -152,6 +162,9 @@ impl World {
             max_message_bytes: 1 << 20,
             forgetful: false,
             requests: Vec::new(),
+            script: BTreeMap::new(),
+            heard: Vec::new(),
+            transaction_version: 0,
             fetches: Vec::new(),
             links: BTreeMap::new(),
             responses: VecDeque::new(),
@@ -193,6 +206,32 @@ impl World {
         true
     }
 
+    /// Answers the next request of this kind so. A request of a coordinator's API without a script stays unanswered.
+    pub fn script<R: Request>(&mut self, response: R::Response)
+    where
+        R::Response: 'static,
+    {
+        let encode = move |version: i16| response.to_bytes(version).unwrap();
+        self.script.entry(R::KEY.code()).or_default().push_back(Box::new(encode));
+    }
+
+    /// The requests of this kind, in order.
+    pub fn heard<R: Request>(&self) -> Vec<R> {
+        let of_kind = self.heard.iter().filter(|(key, ..)| *key == R::KEY);
+        let read = |(key, version, frame): &(ApiKey, i16, Bytes)| {
+            let mut reader = Reader::new(frame.clone());
+            RequestHeader::decode(&mut reader, key.request_header_version(*version)).unwrap();
+            R::decode(&mut reader, *version).unwrap()
+        };
+        of_kind.map(read).collect()
+    }
+
+    /// The coordinators' APIs that were asked, in order, but not the heartbeats.
+    pub fn asked(&self) -> Vec<ApiKey> {
+        let keys = self.heard.iter().map(|(key, ..)| *key);
+        keys.filter(|key| !matches!(key, ApiKey::Heartbeat | ApiKey::ConsumerGroupHeartbeat)).collect()
+    }
+
     fn forget(&mut self, link: Link) {
         self.links.remove(&link);
         self.responses.retain(|(other, _)| *other != link);
@@ -202,6 +241,7 @@ impl World {
         let Some(&broker) = self.links.get(&link) else { return };
         let (key, version) = RequestHeader::peek(&frame).unwrap();
         let key = ApiKey::from_code(key).unwrap();
+        let whole = frame.clone();
         let mut reader = Reader::new(frame);
         let header = RequestHeader::decode(&mut reader, key.request_header_version(version)).unwrap();
         self.requests.push((broker, key, version));
@@ -217,10 +257,31 @@ impl World {
             Fault::Refuse(refusal) => Some(refusal),
             _ => None,
         };
+        if !matches!(key, ApiKey::ApiVersions | ApiKey::Metadata | ApiKey::Fetch | ApiKey::Produce) {
+            self.heard.push((key, version, whole));
+        }
+        let scripted = self.script.get_mut(&key.code()).and_then(VecDeque::pop_front);
         let body = match key {
+            _ if scripted.is_some() => scripted.map(|encode| encode(version)),
             ApiKey::ApiVersions => {
-                Self::answer::<ApiVersionsRequest>(&mut reader, version, |_| api_versions())
+                let level = self.transaction_version;
+                Self::answer::<ApiVersionsRequest>(&mut reader, version, |_| api_versions(level))
             }
+            ApiKey::FindCoordinator => Self::answer::<FindCoordinatorRequest>(&mut reader, version, |r| {
+                let coordinators = r.coordinator_keys.into_iter().map(|key| FoundCoordinator {
+                    key,
+                    node_id: 1,
+                    host: "broker".into(),
+                    port: 9001,
+                    ..FoundCoordinator::default()
+                });
+                let coordinators: Vec<_> = coordinators.collect();
+                let (node_id, host, port) = match version {
+                    ..4 => (1, "broker".to_owned(), 9001),
+                    _ => (0, String::new(), 0),
+                };
+                FindCoordinatorResponse { node_id, host, port, coordinators, ..Default::default() }
+            }),
             ApiKey::Metadata => Self::answer::<MetadataRequest>(&mut reader, version, |r| self.metadata(r)),
             ApiKey::InitProducerId => Self::answer::<InitProducerIdRequest>(&mut reader, version, |_| {
                 self.producer_ids += 1;
@@ -239,7 +300,8 @@ impl World {
             ApiKey::Fetch => {
                 Self::answer::<FetchRequest>(&mut reader, version, |r| self.fetch(broker, r, refusal))
             }
-            other => panic!("{} is not expected", other.name()),
+            // Nobody answers: that is a test of its own.
+            _ => None,
         };
         if fault == Fault::CutAfter {
             self.forget(link);
@@ -264,7 +326,7 @@ impl World {
         Some(response.to_bytes(version).unwrap()).filter(|body| !body.is_empty())
     }
 
-    fn topic_id(topic: &str) -> Uuid {
+    pub fn topic_id(topic: &str) -> Uuid {
         let mut id = [7; 16];
         id[..topic.len().min(15)].copy_from_slice(&topic.as_bytes()[..topic.len().min(15)]);
         Uuid(id)
@@ -469,11 +531,21 @@ impl FakeLog {
     }
 }
 
-fn api_versions() -> ApiVersionsResponse {
+fn api_versions(transaction_version: i16) -> ApiVersionsResponse {
     let row = |key: &ApiKey| ApiVersion {
         api_key: key.code(),
         min_version: key.min_version(),
         max_version: key.max_version(),
     };
-    ApiVersionsResponse { api_keys: ApiKey::ALL.iter().map(row).collect(), ..ApiVersionsResponse::default() }
+    let feature = FinalizedFeatureKey {
+        name: "transaction.version".into(),
+        max_version_level: transaction_version,
+        min_version_level: transaction_version,
+    };
+    ApiVersionsResponse {
+        api_keys: ApiKey::ALL.iter().map(row).collect(),
+        finalized_features_epoch: 1,
+        finalized_features: Some(feature).filter(|_| transaction_version > 0).into_iter().collect(),
+        ..ApiVersionsResponse::default()
+    }
 }

@@ -111,11 +111,6 @@ impl<'a> Balance<'a> {
         let mut revoked = false;
         for (member, partitions) in owned.into_iter().enumerate() {
             for partition in partitions {
-                // One that is gone with its topic is no loss.
-                let index = usize::try_from(partition.partition).unwrap_or(usize::MAX);
-                if self.topics.get(&partition.topic).is_none_or(|racks| index >= racks.len()) {
-                    continue;
-                }
                 let kept =
                     self.wants[member].contains(&partition.topic) && !self.racks.mismatch(member, &partition);
                 revoked |= !kept;

@@ -60,8 +60,9 @@ fn claimed_by_field(member: &Member) -> (Vec<TopicPartition>, Option<i32>) {
 
 /// Divides the topics among members, and tells which partitions change hands.
 pub(super) fn assign(topics: &Topics, claims: &[Claim<'_>]) -> (Assignment, Moving) {
-    let topics: Topics =
-        topics.iter().filter(|(_, racks)| !racks.is_empty()).map(|(t, r)| (t.clone(), r.clone())).collect();
+    let wanted = |topic: &str| claims.iter().any(|claim| claim.member.topics.contains(topic));
+    let wanted = topics.iter().filter(|(topic, racks)| !racks.is_empty() && wanted(topic));
+    let topics: Topics = wanted.map(|(topic, racks)| (topic.clone(), racks.clone())).collect();
     let owned = settle(&topics, claims);
     let first = claims.first().map(|claim| &claim.member.topics);
     let alike = claims.iter().all(|claim| Some(&claim.member.topics) == first);
@@ -86,7 +87,10 @@ fn settle(topics: &Topics, claims: &[Claim<'_>]) -> Owned {
         disputed: BTreeSet::new(),
         generation: NO_GENERATION,
     };
-    let exists = |partition: &TopicPartition| topics.contains_key(&partition.topic);
+    let exists = |partition: &TopicPartition| {
+        let count = topics.get(&partition.topic).map_or(0, Vec::len);
+        usize::try_from(partition.partition).is_ok_and(|index| index < count)
+    };
     for (at, claim) in claims.iter().enumerate() {
         let generation = claim.generation.unwrap_or(NO_GENERATION);
         owned.generation = owned.generation.max(generation);

@@ -553,3 +553,6 @@ impl Consumer {
         group.commits.not_before = Some(now.after(wait));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -92,6 +92,11 @@ impl Seat<'_> {
         self.machine.positions()
     }
 
+    /// The partitions that are read: the new ones are among them, those about to go still.
+    pub fn assignment(&self) -> impl Iterator<Item = &TopicPartition> {
+        self.machine.assignment()
+    }
+
     /// Goes elsewhere in a partition.
     pub fn seek(&mut self, partition: &TopicPartition, start: Start) {
         self.machine.seek(self.clock.now(), self.cluster, partition, start);

@@ -159,7 +159,8 @@ impl ConsumerGroup {
                 what => self.give_up(scene, &timer.member, what, epoch),
             };
             if let Some(step) = step {
-                if timer.what != What::Patterns {
+                let forgets = scene.settings.planted.has(Mutant::UnwrittenRemovalForgotten);
+                if timer.what != What::Patterns && !forgets {
                     // If the records cannot be written, the member is to be looked at again. They cancel this.
                     self.timers.set_for_epoch(timer, scene.now.after_ms(AFTER_UNWRITTEN_MS), epoch);
                 }

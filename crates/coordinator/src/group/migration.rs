@@ -29,7 +29,9 @@ pub(crate) enum Policy {
 /// What a classic group that comes out of a consumer group's records has to know besides them.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Downgrade {
-    /// Why it has to rebalance at once; `None` if everybody has what he shall have.
+    /// Why it has to rebalance at once; `None` if everybody has what he shall have. The record then names no leader, for
+    /// those who take the group over before it did: else nobody would read what was left behind until somebody joins or
+    /// leaves. (Kafka 4.4 does not write it down.)
     pub rebalance: Option<&'static str>,
     /// All protocols of its members; the record has only the one they agree upon.
     pub protocols: BTreeMap<String, Vec<JoinGroupRequestProtocol>>,

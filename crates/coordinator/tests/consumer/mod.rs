@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test needs another part")]
 
+pub mod client;
 pub mod cluster;
 pub mod host;
 pub mod tell;

@@ -314,6 +314,9 @@ impl ClassicGroup {
     /// Sessions begin anew when the log has been read; nobody has been heard of for a while.
     pub fn loaded(&mut self, scene: &Scene<'_>) {
         self.begin_sessions(scene.now);
+        if self.owes_rebalance.is_some() {
+            self.timers.note(scene.now.after_ms(0));
+        }
         if self.members.len() > scene.settings.classic.members_max {
             let mut decided = Decided::nothing();
             self.prepare_rebalance(scene, "there are more members than group.max.size allows", &mut decided);

@@ -35,7 +35,7 @@ pub fn apply(groups: &mut GroupMap, now: Option<Now>, name: &str, value: Option<
         for (id, protocols) in downgrade.protocols {
             group.members.set_protocols(&id, protocols);
         }
-        group.owes_rebalance = downgrade.rebalance;
+        group.owes_rebalance = downgrade.rebalance.or(group.owes_rebalance);
     }
     if let Some(now) = now {
         group.begin_sessions(now);
@@ -83,6 +83,8 @@ impl ClassicGroup {
     fn restored(name: &str, value: GroupMetadataValue) -> Self {
         let mut group = Self::simple(name, 0);
         let stable = !value.members.is_empty();
+        // A consumer group has become a classic one, and its members have not shared what others left (KIP-848).
+        group.owes_rebalance = (stable && value.leader.is_none()).then_some("nobody leads it");
         group.state = if stable { State::Stable } else { State::Empty };
         group.since_ms = (value.current_state_timestamp != -1).then_some(value.current_state_timestamp);
         group.generation = value.generation;

@@ -78,15 +78,13 @@ impl ConsumerGroup {
         let reported = reported(scene.image, &subscription);
         let mut downgrade = None;
         if downgrades {
-            let stale = self.roster.target.epoch < outcome.epoch;
-            if !stale {
+            if self.roster.target.epoch == outcome.epoch {
                 let target = self.last_target(&change.after);
                 let target = (self.roster.target.epoch, &*target);
                 self.reconcile(scene, &mut change, target, wish, Some(&reported))?;
             }
-            let rebalance = stale.then_some("the assignment is stale after a downgrade");
             let Change { after, records, .. } = &mut change;
-            downgrade = Some(self.downgrade_with(scene, after, rebalance, records)?);
+            downgrade = Some(self.downgrade_with(scene, (&*after, outcome.epoch), records)?);
         } else {
             let (target_epoch, target) = self.find_target(scene, outcome, &mut change);
             self.reconcile(scene, &mut change, (target_epoch, &target), wish, Some(&reported))?;

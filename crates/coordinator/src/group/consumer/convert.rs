@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use ottla_metadata::Image;
 use ottla_protocol::Refusal;
 use ottla_protocol::TopicId;
@@ -24,7 +25,7 @@ use crate::group::record::Record;
 use crate::group::scene::Scene;
 
 impl ConsumerGroup {
-    /// The group that a classic one becomes: everybody has what he had, and the generation is the epoch.
+    /// The group that a classic one becomes: everybody has what he may have had, and the generation is the epoch.
     pub(in crate::group) fn from_classic(
         scene: &Scene<'_>,
         classic: &ClassicGroup,
@@ -33,16 +34,10 @@ impl ConsumerGroup {
         let roster = &mut group.roster;
         roster.epoch = classic.generation();
         roster.target.epoch = classic.generation();
-        let mut given = BTreeSet::new();
-        for member in classic.members() {
-            let mut had = had(scene.image, member)?;
-            // A leader may have given something twice: it counts once.
-            for (topic, partitions) in &mut had {
-                partitions.retain(|partition| given.insert((*topic, *partition)));
-            }
-            had.retain(|_, partitions| !partitions.is_empty());
-            roster.put_member(converted(classic, member, &had)?);
-            roster.target.members.insert(member.id.clone(), Arc::new(had));
+        let held = held(scene.image, classic)?;
+        for (member, held) in classic.members().zip(held) {
+            roster.put_member(converted(classic, member, &held)?);
+            roster.target.members.insert(member.id.clone(), Arc::new(held));
         }
         let names = roster.subscriptions.topics.names();
         roster.metadata_hash = group.topics.hash(scene.image, names);
@@ -78,39 +73,34 @@ impl ConsumerGroup {
         leaving: &[String],
         records: &mut Vec<Record>,
     ) -> Result<Downgrade, Denied> {
-        let stay: Vec<(&Member, &str)> = self
-            .roster
-            .members
-            .values()
-            .filter(|member| !leaving.contains(&member.id))
-            .map(|member| (member, &*member.id))
-            .collect();
+        let members = self.roster.members.values();
+        let stay: Vec<&Member> = members.filter(|member| !leaving.contains(&member.id)).collect();
         self.roster.end(|id| id, records);
         self.classic_record(scene, &stay, Some("members of the consumer protocol left"), records)
     }
 
-    /// The same when a static member has come back as one of the classic protocol.
+    /// The same when a static member has come back as one of the classic protocol. Unless everybody has arrived in the
+    /// group's epoch, there has to be a rebalance: a classic group knows of nobody who is on his way.
     pub(super) fn downgrade_with(
         &self,
         scene: &Scene<'_>,
-        joining: &Member,
-        rebalance: Option<&'static str>,
+        (joining, epoch): (&Member, i32),
         records: &mut Vec<Record>,
     ) -> Result<Downgrade, Denied> {
         let instance = joining.metadata.instance_id.as_deref().unwrap_or_default();
         let replaced = self.roster.static_members.get(instance).map_or("", String::as_str);
         let others = self.roster.members.values().filter(|member| member.id != replaced);
-        let mut stay: Vec<(&Member, &str)> = others.map(|member| (member, &*member.id)).collect();
-        stay.push((joining, replaced));
+        let stay: Vec<&Member> = others.chain([joining]).collect();
         self.roster.end(|id| if id == replaced { &joining.id } else { id }, records);
+        let have_arrived = stay.iter().all(|member| member.is_reconciled_to(epoch));
+        let rebalance = (!have_arrived).then_some("not everybody had what he shall have");
         self.classic_record(scene, &stay, rebalance, records)
     }
 
-    /// Members come with the ids under which their targets stand.
     fn classic_record(
         &self,
         scene: &Scene<'_>,
-        members: &[(&Member, &str)],
+        members: &[&Member],
         rebalance: Option<&'static str>,
         records: &mut Vec<Record>,
     ) -> Result<Downgrade, Denied> {
@@ -124,63 +114,95 @@ impl ConsumerGroup {
             protocol_type: migration::CONSUMER.to_owned(),
             generation: self.roster.epoch,
             protocol: Some(protocol.clone()),
-            leader: members.first().map(|(member, _)| member.id.clone()),
+            leader: members.first().filter(|_| rebalance.is_none()).map(|member| member.id.clone()),
             current_state_timestamp: scene.now.wall_ms,
             members: Vec::new(),
         };
         let mut protocols = BTreeMap::new();
-        for (member, id) in members {
-            let written =
-                self.classic_member_record(scene.image, member, id, &protocol).ok_or_else(malformed)?;
-            value.members.push(written);
+        for member in members {
+            value.members.push(classic_record_of(scene.image, member, &protocol).ok_or_else(malformed)?);
             protocols.insert(member.id.clone(), spoken(member));
         }
         records.push((GroupMetadataKey { group: self.roster.id.clone() }, Some(value)).into());
         tracing::info!(group = %self.roster.id, "a consumer group becomes a classic group");
         Ok(Downgrade { rebalance, protocols })
     }
+}
 
-    fn classic_member_record(
-        &self,
-        image: &Image,
-        member: &Member,
-        target_of: &str,
-        protocol: &str,
-    ) -> Option<MemberMetadata> {
-        let classic = member.classic()?;
-        let spoken = classic.supported_protocols.iter().find(|spoken| spoken.name == protocol)?;
-        let target = self.roster.target.of(target_of);
-        let topics = target.iter().map(|(topic, partitions)| (*topic, partitions.iter().copied().collect()));
-        let metadata = &member.metadata;
-        Some(MemberMetadata {
-            member_id: member.id.clone(),
-            group_instance_id: metadata.instance_id.clone(),
-            client_id: metadata.client_id.clone(),
-            client_host: metadata.client_host.clone(),
-            rebalance_timeout: metadata.rebalance_timeout_ms,
-            session_timeout: classic.session_timeout_ms,
-            subscription: spoken.metadata.clone(),
-            assignment: embedded::assignment(image, embedded::version(&spoken.metadata)?, topics),
-        })
+/// A member as the classic group's record has it. What it has counts, not what it shall have: when the group becomes a
+/// consumer group again before everybody has been told, nobody else may be given that. (Kafka 4.4 writes the target.)
+fn classic_record_of(image: &Image, member: &Member, protocol: &str) -> Option<MemberMetadata> {
+    let classic = member.classic()?;
+    let spoken = classic.supported_protocols.iter().find(|spoken| spoken.name == protocol)?;
+    let mut has: BTreeMap<TopicId, Vec<i32>> = BTreeMap::new();
+    for (topic, partitions) in member.assigned.iter().chain(&*member.revoking) {
+        has.entry(*topic).or_default().extend(partitions.keys());
+    }
+    let metadata = &member.metadata;
+    Some(MemberMetadata {
+        member_id: member.id.clone(),
+        group_instance_id: metadata.instance_id.clone(),
+        client_id: metadata.client_id.clone(),
+        client_host: metadata.client_host.clone(),
+        rebalance_timeout: metadata.rebalance_timeout_ms,
+        session_timeout: classic.session_timeout_ms,
+        subscription: spoken.metadata.clone(),
+        assignment: embedded::assignment(image, embedded::version(&spoken.metadata)?, has.into_iter()),
+    })
+}
+
+/// What each member of a classic group may have, of what still exists: what it was given, and what it said it had when
+/// it joined, for it may not have heard of the rest yet. What is claimed twice is the first one's, and his who was given
+/// it before all.
+fn held(image: &Image, classic: &ClassicGroup) -> Result<Vec<Partitions>, &'static str> {
+    let mut taken = BTreeSet::new();
+    let mut held = Vec::new();
+    for member in classic.members() {
+        let given =
+            embedded::given(&member.assignment).ok_or("the embedded consumer protocol is malformed")?;
+        if given.user_data.is_some_and(|data| !data.is_empty()) {
+            return Err(
+                "an unsupported custom assignor is in use. Please refer to the documentation or switch \
+                        to a default assignor before re-attempting the upgrade",
+            );
+        }
+        let given = given.assigned_partitions.iter().map(|topic| (&*topic.topic, &*topic.partitions));
+        let mut partitions = Partitions::new();
+        take(image, given, &mut taken, &mut partitions);
+        held.push(partitions);
+    }
+    for (member, partitions) in classic.members().zip(&mut held) {
+        let said = metadata_of(classic, member).and_then(embedded::subscription);
+        let owned = said.map(|subscription| subscription.owned_partitions).unwrap_or_default();
+        let owned = owned.iter().map(|topic| (&*topic.topic, &*topic.partitions));
+        take(image, owned, &mut taken, partitions);
+    }
+    Ok(held)
+}
+
+fn take<'a>(
+    image: &Image,
+    claims: impl Iterator<Item = (&'a str, &'a [i32])>,
+    taken: &mut BTreeSet<(TopicId, i32)>,
+    partitions: &mut Partitions,
+) {
+    for (name, numbers) in claims {
+        let Some(topic) = image.topics.named(name) else { continue };
+        for number in numbers {
+            if taken.insert((topic.id, *number)) {
+                partitions.entry(topic.id).or_default().insert(*number);
+            }
+        }
     }
 }
 
-/// What a member of a classic group has, of what still exists.
-fn had(image: &Image, member: &classic::Member) -> Result<Partitions, &'static str> {
-    let given = embedded::given(&member.assignment).ok_or("the embedded consumer protocol is malformed")?;
-    if given.user_data.is_some_and(|data| !data.is_empty()) {
-        return Err(
-            "an unsupported custom assignor is in use. Please refer to the documentation or switch to a \
-                    default assignor before re-attempting the upgrade",
-        );
+/// What a member says in the group's protocol. A group that has not agreed upon one yet has given nobody anything: the
+/// member's dearest is as good as another.
+fn metadata_of<'a>(classic: &ClassicGroup, member: &'a classic::Member) -> Option<&'a Bytes> {
+    match classic.protocol() {
+        Some(protocol) => member.metadata(protocol),
+        None => member.protocols.first().map(|protocol| &protocol.metadata),
     }
-    let mut had = Partitions::new();
-    for topic in given.assigned_partitions {
-        if let Some(known) = image.topics.named(&topic.topic) {
-            had.insert(known.id, topic.partitions.into_iter().collect::<BTreeSet<i32>>());
-        }
-    }
-    Ok(had)
 }
 
 fn converted(
@@ -189,13 +211,9 @@ fn converted(
     had: &Partitions,
 ) -> Result<Member, &'static str> {
     let generation = classic.generation();
-    // A group that has not agreed upon a protocol yet has given nobody anything: the dearest is as good as another.
-    let metadata = match classic.protocol() {
-        Some(protocol) => member.metadata(protocol),
-        None => member.protocols.first().map(|protocol| &protocol.metadata),
-    };
-    let subscription =
-        metadata.and_then(embedded::subscription).ok_or("the embedded consumer protocol is malformed")?;
+    let subscription = metadata_of(classic, member)
+        .and_then(embedded::subscription)
+        .ok_or("the embedded consumer protocol is malformed")?;
     let supported_protocols = member
         .protocols
         .iter()
@@ -238,9 +256,9 @@ fn spoken(member: &Member) -> Vec<JoinGroupRequestProtocol> {
 }
 
 /// Of the protocols that all members speak the one that most like best; of equals the first member's dearest.
-fn elected(members: &[(&Member, &str)]) -> Option<String> {
+fn elected(members: &[&Member]) -> Option<String> {
     let names = |member: &Member| -> Vec<String> { spoken(member).into_iter().map(|p| p.name).collect() };
-    let all: Vec<Vec<String>> = members.iter().map(|(member, _)| names(member)).collect();
+    let all: Vec<Vec<String>> = members.iter().map(|member| names(member)).collect();
     let mut votes: BTreeMap<&str, usize> = BTreeMap::new();
     for names in &all {
         let vote = names.iter().find(|name| all.iter().all(|others| others.contains(name)))?;

@@ -108,11 +108,14 @@ impl Plan<'_> {
     }
 }
 
+/// The names and the pattern by which a member says what it wants.
+type WantedBy<'a> = (&'a [String], Option<&'a str>);
+
 /// Members that want the same by the same names share one list of topics.
 struct Lookup<'a> {
     image: &'a Image,
     subscriptions: &'a Subscriptions,
-    found: BTreeMap<(&'a [String], Option<&'a str>), Arc<[TopicId]>>,
+    found: BTreeMap<WantedBy<'a>, Arc<[TopicId]>>,
 }
 
 impl<'a> Lookup<'a> {

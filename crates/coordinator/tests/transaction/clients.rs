@@ -87,6 +87,8 @@ pub struct Clients {
     held: VecDeque<(usize, Happened)>,
     committed: usize,
     effects: VecDeque<Effect>,
+    /// The newest ending of each id.
+    endings: BTreeMap<String, u64>,
     /// What the network delivers late: requests of the newer protocol once more, answers to the coordinator.
     late: Vec<Command>,
     /// The newest instance of each id that knows it is one.
@@ -113,6 +115,7 @@ impl Clients {
             held: VecDeque::new(),
             committed: 0,
             effects: VecDeque::new(),
+            endings: BTreeMap::new(),
             late: Vec::new(),
             newest: BTreeMap::new(),
             instances: 0,
@@ -324,6 +327,11 @@ impl Clients {
     }
 
     fn hold(&mut self, happened: Vec<Happened>) {
+        for one in &happened {
+            if let Happened::Wants(Effect::WriteMarkers(markers)) = one {
+                self.endings.insert(markers.transactional_id.clone(), markers.ending);
+            }
+        }
         let until = self.world.log.len();
         let held =
             happened.into_iter().filter(|one| matches!(one, Happened::Replied(..) | Happened::Wants(_)));
@@ -449,8 +457,9 @@ impl Clients {
     /// The original protocol cannot tell a late marker from one of the next transaction: there, what is sent twice must
     /// have come before the next transaction begins, as on one connection it has.
     fn may_mark(&self, markers: &Markers) -> bool {
-        let entry = self.world.entry(&markers.transactional_id);
-        self.version.bumps_epoch() || entry.is_some_and(|entry| matches!(entry.state, State::Prepare(_)))
+        let id = markers.transactional_id.as_str();
+        let ends = self.world.entry(id).is_some_and(|entry| matches!(entry.state, State::Prepare(_)));
+        self.version.bumps_epoch() || (ends && self.endings.get(id) == Some(&markers.ending))
     }
 
     fn mark(&mut self, markers: &Markers) -> MarkersWritten {

@@ -22,8 +22,6 @@ mutants! {
     ReadsDoNotWait,
     /// Whoever resigns forgets those whose replies it holds.
     HeldRepliesForgotten,
-    /// A decider does not hear that its records could not be written.
-    UnwrittenUnheard,
     /// The ends of transactions in the log are passed over.
     MarkersPassedOver,
     /// Of two commits the one counts that was ended last, not the one that was written last.
@@ -42,6 +40,8 @@ mutants! {
     ConsumerCommitsUnchecked,
     /// Members that are silent stay in their group.
     SilentMembersStay,
+    /// A silent member whose removal could not be written is not looked at again.
+    UnwrittenRemovalForgotten,
     /// A rebalance leaves the generation as it is.
     GenerationStays,
     /// Members that have not joined again in time stay members.

@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 
 use ottla_coordinator::Released;
 use ottla_coordinator::group::{Command, Groups, Reply};
+use ottla_coordinator::mutant::{Mutant, Planted};
 use ottla_protocol::{Offset, Refusal, Ticket};
 use ottla_raft::random::Random;
 
@@ -50,6 +51,7 @@ pub struct GroupsWorld {
     /// When the coordinator will be woken, and how often it was without doing anything.
     wake: Option<u64>,
     idle_wakes: u64,
+    planted: Planted,
 }
 
 /// Something that will happen.
@@ -100,21 +102,23 @@ enum Fault {
 
 /// How long a healed world may take to settle, in µs.
 const HEALING_US: u64 = 60_000_000;
+/// The number of a request to whose answer nobody listens.
+const NOBODY: u64 = 0;
 /// How often it is looked whether somebody waits for too long, in events.
 const LOOK_EVERY: u64 = 64;
 
 impl GroupsWorld {
     /// A world with the faults of its seed.
     #[must_use]
-    pub fn new(seed: u64, trace: Trace) -> Self {
+    pub fn new(seed: u64, mutant: Option<Mutant>, trace: Trace) -> Self {
         let mut random = Random::new(seed);
         let faults = Faults::from_seed(&mut random);
-        Self::with_faults(random, faults, trace)
+        Self::with_faults((random, faults), mutant, trace)
     }
 
     /// A world with chosen faults.
     #[must_use]
-    pub fn with_faults(mut random: Random, faults: Faults, trace: Trace) -> Self {
+    pub fn with_faults((mut random, faults): (Random, Faults), mutant: Option<Mutant>, trace: Trace) -> Self {
         let counts: Vec<i32> = (0..2).map(|_| 1 + i32::try_from(random.below(4)).unwrap_or(0)).collect();
         let mut world = Self {
             faults,
@@ -131,6 +135,7 @@ impl GroupsWorld {
             checks: Checks::default(),
             wake: None,
             idle_wakes: 0,
+            planted: Planted::new(mutant),
         };
         world.populate();
         world.schedule(0, Event::Begin { life: 0 });
@@ -249,7 +254,9 @@ impl GroupsWorld {
             return Ok(());
         }
         let seed = self.random.next_u64();
-        self.host.begin(seed, Groups::new(host::settings(), seed));
+        let mut groups = Groups::new(host::settings(), seed);
+        groups.plant(self.planted);
+        self.host.begin(seed, groups, self.planted);
         self.host.load(self.host.journal.high_watermark).map_err(unreadable)?;
         let later = self.now_us + 1_000 + self.random.below(500_000);
         self.schedule(later, Event::Serve { life });
@@ -307,7 +314,8 @@ impl GroupsWorld {
             return Ok(());
         };
         self.figures.asked += 1;
-        self.trace.line(format_args!("{} client {client} asks: {command:?}", self.now_us));
+        self.trace.line(format_args!("{} client {client} asks", self.now_us));
+        self.trace.remark(format_args!("{} client {client} asks: {command:?}", self.now_us));
         self.scheduled += 1;
         let ticket = Ticket { asker: client as u64, question: self.scheduled };
         let asked = Asked {
@@ -328,6 +336,7 @@ impl GroupsWorld {
         if let Some(last) = fresh.last() {
             let end = last.header().next_offset();
             for batch in &fresh {
+                self.trace.line(format_args!("{} {:x?}", self.now_us, batch.header));
                 self.checks.appended(batch, Freshness::New)?;
             }
             self.commit_later(end);
@@ -336,7 +345,8 @@ impl GroupsWorld {
             let Released::Reply(ticket, reply) = released;
             let asked = self.checks.answers.answered(ticket)?;
             self.figures.answered += 1;
-            self.trace.line(format_args!("{} to client {}: {reply:?}", self.now_us, asked.client));
+            self.trace.line(format_args!("{} to client {}", self.now_us, asked.client));
+            self.trace.remark(format_args!("{} to client {}: {reply:?}", self.now_us, asked.client));
             self.checks.owners.told(&asked, &reply, &self.cluster)?;
             self.checks.committed.told(&asked, &reply, self.host.journal.high_watermark)?;
             if let Reply::Refused(Refusal::UnknownServerError) = reply {
@@ -425,7 +435,9 @@ impl GroupsWorld {
         }
         let copies = 1 + u64::from(self.random.below(10_000) < self.faults.repetition);
         self.figures.repeated += copies - 1;
-        for _ in 0..copies {
+        for copy in 0..copies {
+            // Only the answer to the first is listened to: who hears nothing says everything anew.
+            let address = if copy == 0 { address } else { (address.0, NOBODY) };
             let at = (self.now_us + self.delay()).max(self.clients[client].last_arrival_us + 1);
             self.clients[client].last_arrival_us = at;
             let command = Box::new(command.clone());
@@ -525,7 +537,10 @@ impl GroupsWorld {
             Fault::Pause => {
                 self.figures.deaths += 1;
                 let until = self.now_us + 5_000_000 + self.random.below(5_000_000);
-                for purpose in [Purpose::Membership, Purpose::Work] {
+                // A member that still commits lives, but does not come back when a rebalance wants it.
+                let commits_on = self.random.below(2) == 0;
+                let both = [Purpose::Membership, Purpose::Work];
+                for purpose in both.into_iter().take(if commits_on { 1 } else { 2 }) {
                     if self.clients[client].under_way[purpose as usize].is_none() {
                         self.rest(client, purpose, until - self.now_us);
                     }

@@ -63,12 +63,12 @@ fn main() -> ExitCode {
 type Run = fn(u64, u64, Trace) -> (Result<(), Violation>, CoordinatedFigures, Trace);
 
 fn groups(seed: u64, bad_ms: u64, trace: Trace) -> (Result<(), Violation>, CoordinatedFigures, Trace) {
-    let mut world = GroupsWorld::new(seed, trace);
+    let mut world = GroupsWorld::new(seed, None, trace);
     (world.run(bad_ms), world.figures, world.trace)
 }
 
 fn transactions(seed: u64, bad_ms: u64, trace: Trace) -> (Result<(), Violation>, CoordinatedFigures, Trace) {
-    let mut world = TransactionsWorld::new(seed, trace);
+    let mut world = TransactionsWorld::new(seed, None, trace);
     (world.run(bad_ms), world.figures, world.trace)
 }
 

@@ -31,6 +31,13 @@ impl Trace {
         let _ = self.write_char('\n');
     }
 
+    /// Writes a line that is for people only: nobody reads it in a run that keeps no text.
+    pub fn remark(&mut self, line: fmt::Arguments<'_>) {
+        if self.text.is_some() {
+            self.line(line);
+        }
+    }
+
     /// The hash of all lines so far.
     #[must_use]
     pub fn hash(&self) -> u64 {

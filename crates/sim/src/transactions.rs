@@ -9,6 +9,7 @@ pub mod producer;
 
 use std::collections::BTreeMap;
 
+use ottla_coordinator::mutant::{Mutant, Planted};
 use ottla_coordinator::transaction::{
     Command, Effect, Markers, MarkersWritten, Reply, Settings, TransactionVersion, Transactions,
 };
@@ -51,6 +52,7 @@ pub struct TransactionsWorld {
     wake: Option<u64>,
     /// Nobody begins anything new any more.
     closing: Closing,
+    planted: Planted,
 }
 
 #[derive(Debug, Default)]
@@ -65,6 +67,9 @@ enum Closing {
     Begun,
 }
 
+/// Which name each client bears: two of them share one, and fence one another.
+const NAMES: [usize; CLIENTS] = [0, 0, 1, 2];
+
 /// A client and its connection: it waits for one answer at a time.
 #[derive(Debug)]
 struct Line {
@@ -78,7 +83,7 @@ struct Line {
 #[derive(Clone, Debug)]
 enum Asker {
     /// A client, in one of its transactions; the number is what it waits for.
-    Client { key: TransactionKey, number: u64, newest: u64 },
+    Client { key: TransactionKey, number: u64, newest: Option<(usize, u64)> },
     /// A partition that wants to know whether it takes part.
     Partition { partition: usize, guard: u64, produced: Produced, number: u64 },
     /// The answer to an effect.
@@ -153,7 +158,7 @@ enum Fault {
     Die,
 }
 
-const CLIENTS: usize = 3;
+const CLIENTS: usize = 4;
 const PARTITIONS: usize = 4;
 const PATIENCE_US: u64 = 2_000_000;
 /// How long a healed world may take until nothing is open, in µs.
@@ -164,9 +169,15 @@ const LONGEST_US: u64 = 20_000_000;
 impl TransactionsWorld {
     /// A world with the faults of its seed.
     #[must_use]
-    pub fn new(seed: u64, trace: Trace) -> Self {
+    pub fn new(seed: u64, mutant: Option<Mutant>, trace: Trace) -> Self {
         let mut random = Random::new(seed);
         let faults = Faults::from_seed(&mut random);
+        Self::with_faults((random, faults), mutant, trace)
+    }
+
+    /// A world with chosen faults.
+    #[must_use]
+    pub fn with_faults((mut random, faults): (Random, Faults), mutant: Option<Mutant>, trace: Trace) -> Self {
         let version = TransactionVersion::from_level(i16::try_from(random.below(3)).unwrap_or(0));
         let mut cluster = Cluster::new(&[i32::try_from(PARTITIONS).unwrap_or(1)]);
         cluster.take(&[FeatureLevelRecord {
@@ -192,10 +203,11 @@ impl TransactionsWorld {
             checks: Checks::default(),
             wake: None,
             closing: Closing::NotYet,
+            planted: Planted::new(mutant),
         };
         for index in 0..CLIENTS {
             let timeout_ms = 1_000 + i32::try_from(world.random.below(5_000)).unwrap_or(0);
-            let client = Client::new(index, version, timeout_ms);
+            let client = Client::new(index, NAMES[index], version, timeout_ms);
             world.clients.push(Line { client, waits_for: None, last_arrival_us: 0 });
             world.schedule(1_000, Event::Start { client: index });
         }
@@ -281,6 +293,8 @@ impl TransactionsWorld {
                 if !self.clients[client].client.up && self.closing == Closing::NotYet {
                     self.clients[client].client.start();
                     self.clients[client].waits_for = None;
+                    // What the process before it has sent may still be on its way.
+                    self.clients[client].last_arrival_us = 0;
                     self.schedule(self.now_us, Event::Act { client });
                 }
                 Ok(())
@@ -304,7 +318,9 @@ impl TransactionsWorld {
             ..Settings::default()
         };
         let epoch = LeaderEpoch(i32::try_from(self.host.life).unwrap_or(i32::MAX));
-        self.host.begin(seed, Transactions::new(epoch, settings));
+        let mut transactions = Transactions::new(epoch, settings);
+        transactions.plant(self.planted);
+        self.host.begin(seed, transactions, self.planted);
         self.host.load(self.host.journal.high_watermark).map_err(unreadable)?;
         let life = self.host.life;
         let later = self.now_us + 1_000 + self.random.below(300_000);
@@ -329,10 +345,11 @@ impl TransactionsWorld {
             return Ok(());
         }
         if let Asker::Client { key, newest, .. } = &mut asker {
-            *newest = self.checks.producers.newest(key.0);
+            *newest = self.checks.producers.newest(NAMES[key.0]);
         }
         self.figures.asked += 1;
-        self.trace.line(format_args!("{} {asker:?}: {command:?}", self.now_us));
+        self.trace.line(format_args!("{} {asker:?}", self.now_us));
+        self.trace.remark(format_args!("{} {asker:?}: {command:?}", self.now_us));
         self.scheduled += 1;
         let ticket = Ticket { asker: 1, question: self.scheduled };
         if !matches!(asker, Asker::Effect) {
@@ -344,7 +361,11 @@ impl TransactionsWorld {
     }
 
     fn after_host(&mut self) -> Result<(), Violation> {
-        if let Some(last) = self.host.journal.take_new().last() {
+        let fresh = self.host.journal.take_new();
+        for batch in &fresh {
+            self.trace.line(format_args!("{} {:x?}", self.now_us, batch.header));
+        }
+        if let Some(last) = fresh.last() {
             self.commit_later(last.header().next_offset());
         }
         for released in self.host.released() {
@@ -379,7 +400,7 @@ impl TransactionsWorld {
     fn told(
         &mut self,
         key: TransactionKey,
-        newest: u64,
+        newest: Option<(usize, u64)>,
         command: &Command,
         reply: &Reply,
     ) -> Result<(), Violation> {
@@ -387,7 +408,7 @@ impl TransactionsWorld {
         let producer = |id: i64, epoch: i16| Producer { id: ProducerId(id), epoch: ProducerEpoch(epoch) };
         match (command, reply) {
             (Command::InitProducerId(_), Reply::InitProducerId(response)) if response.error_code == 0 => {
-                self.checks.producers.began(process);
+                self.checks.producers.began(NAMES[key.0], process);
                 self.checks.producers.told(producer(response.producer_id, response.producer_epoch), process)
             }
             (Command::End(version, request), Reply::End(response)) if response.error_code == 0 => {
@@ -471,7 +492,7 @@ impl TransactionsWorld {
             Admission::Done => self.produced(partition, &produced, number, Ok(())),
             Admission::Refused(refusal) => self.produced(partition, &produced, number, Err(refusal)),
             Admission::Verify(guard) => {
-                let id = format!("x{}", produced.key.0);
+                let id = format!("x{}", NAMES[produced.key.0]);
                 let command = producer::verifies(self.version, id, produced.producer, partition);
                 let asker = Asker::Partition { partition, guard, produced, number };
                 if !self.is_lost() {
@@ -549,7 +570,7 @@ impl TransactionsWorld {
             self.clients[index].last_arrival_us = at;
             let event = match ask.clone() {
                 Ask::Coordinator(command) => {
-                    let asker = Asker::Client { key, number, newest: 0 };
+                    let asker = Asker::Client { key, number, newest: None };
                     Event::Request { life: None, asker, command: Box::new(command) }
                 }
                 Ask::Partition(partition, produced) => Event::Produce { partition, produced, number },

@@ -2,13 +2,17 @@
 //!
 //! `GROUP_SEEDS=1000` runs that many.
 
-use ottla_sim::coordinated::faults::Figures;
+use ottla_coordinator::mutant::Mutant;
+use ottla_raft::random::Random;
+use ottla_sim::coordinated::faults::{Faults, Figures};
 use ottla_sim::{GroupsWorld, Trace, Violation};
 
 const BAD_MS: u64 = 20_000;
+/// A mutant has so many seeds to be caught in.
+const SEEDS_PER_MUTANT: u64 = 60;
 
-fn run(seed: u64) -> (Result<(), Violation>, GroupsWorld) {
-    let mut world = GroupsWorld::new(seed, Trace::new());
+fn run(seed: u64, mutant: Option<Mutant>) -> (Result<(), Violation>, GroupsWorld) {
+    let mut world = GroupsWorld::new(seed, mutant, Trace::new());
     let outcome = world.run(BAD_MS);
     (outcome, world)
 }
@@ -19,7 +23,7 @@ fn nothing_breaks_and_all_settles() {
     let seeds: u64 = asked_for.unwrap_or(20);
     let mut figures = Figures::default();
     for seed in 1..=seeds {
-        let (outcome, world) = run(seed);
+        let (outcome, world) = run(seed, None);
         assert_eq!(outcome, Ok(()), "seed {seed}, {:?}", world.faults);
         figures.add(&world.figures);
     }
@@ -34,10 +38,51 @@ fn nothing_breaks_and_all_settles() {
 #[test]
 fn a_seed_gives_the_same_run_twice() {
     for seed in [3, 17] {
-        let (first, second) = (run(seed).1, run(seed).1);
+        let (first, second) = (run(seed, None).1, run(seed, None).1);
         assert_eq!(first.trace.hash(), second.trace.hash(), "seed {seed}");
         assert_eq!(first.figures, second.figures);
         assert!(first.trace.lines() > 1_000);
     }
-    assert_ne!(run(3).1.trace.hash(), run(4).1.trace.hash());
+    assert_ne!(run(3, None).1.trace.hash(), run(4, None).1.trace.hash());
+}
+
+/// Those that only show with transactions' own coordinator, see there.
+const OF_TRANSACTIONS: &[Mutant] = &[
+    Mutant::AnyEndIsTheEnd,
+    Mutant::FencedMayEnd,
+    Mutant::FencingKeepsEpoch,
+    Mutant::MarkersUnawaited,
+    Mutant::JoinUnwritten,
+    Mutant::EverythingVerified,
+    Mutant::EndingsForgotten,
+    Mutant::NoTimeout,
+    Mutant::InitDoesNotWait,
+    Mutant::InitKeepsEpoch,
+];
+
+/// Runs a mutant where it is most likely to show.
+fn hunt(seed: u64, mutant: Option<Mutant>) -> Result<(), Violation> {
+    if mutant == Some(Mutant::UnwrittenRemovalForgotten) {
+        return refusing(seed, mutant);
+    }
+    run(seed, mutant).0
+}
+
+fn refusing(seed: u64, mutant: Option<Mutant>) -> Result<(), Violation> {
+    GroupsWorld::with_faults((Random::new(seed), Faults::refusing()), mutant, Trace::new()).run(BAD_MS)
+}
+
+/// Every planted bug is seen. Which invariant sees it may differ from seed to seed.
+#[test]
+fn every_mutant_is_caught() {
+    let mut alive = Vec::new();
+    for mutant in Mutant::ALL.iter().filter(|mutant| !OF_TRANSACTIONS.contains(mutant)) {
+        let caught = (1..=SEEDS_PER_MUTANT)
+            .find_map(|seed| hunt(seed, Some(*mutant)).err().map(|violation| (seed, violation)));
+        match caught {
+            Some((seed, violation)) => println!("{mutant:?}: seed {seed}: {}", violation.invariant),
+            None => alive.push(mutant),
+        }
+    }
+    assert!(alive.is_empty(), "these lived through {SEEDS_PER_MUTANT} seeds: {alive:?}");
 }

@@ -77,7 +77,7 @@ impl Faults {
         Self {
             loss: some(70, 600),
             loss_noticed: some(50, 10_000),
-            repetition: some(50, 800),
+            repetition: some(50, 2_500),
             lateness: some(50, 1_000),
             crash_every_ms: some(70, 12_000),
             tail_lost: some(80, 10_000),
@@ -90,6 +90,12 @@ impl Faults {
             growth_every_ms: some(30, 15_000),
             commit_us: [2_000, 50_000, 600_000][usize::try_from(random.below(3)).unwrap_or(0)],
         }
+    }
+
+    /// A world of deaths in which the log often takes nothing.
+    #[must_use]
+    pub fn refusing() -> Self {
+        Self { death_every_ms: 3_000, refusal_every_ms: 2_000, commit_us: 20_000, ..Self::none() }
     }
 
     /// Nothing goes wrong, and nothing changes.

@@ -1,5 +1,6 @@
 //! Whoever hosts a coordinator at the moment: it loads the log, serves, crashes, and another takes its place.
 
+use ottla_coordinator::mutant::Planted;
 use ottla_coordinator::{Around, Decider, Hosted, Released};
 use ottla_metadata::Image;
 use ottla_metadata::config::Settings;
@@ -55,9 +56,11 @@ impl<D: Decider> Host<D> {
     }
 
     /// Somebody begins to load.
-    pub fn begin(&mut self, seed: u64, decider: D) {
+    pub fn begin(&mut self, seed: u64, decider: D, planted: Planted) {
         self.clock_us = seed % 1_000_000_000_000;
-        self.hosted = Some(Hosted::new(decider, Offset::ZERO, Effort::default()));
+        let mut hosted = Hosted::new(decider, Offset::ZERO, Effort::default());
+        hosted.plant(planted);
+        self.hosted = Some(hosted);
     }
 
     /// Reads up to an offset of the log.

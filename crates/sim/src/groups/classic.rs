@@ -24,7 +24,7 @@ use super::cluster::{Cluster, Place};
 /// A member is expelled when it has been silent for so long.
 pub const SESSION_MS: i32 = 4_000;
 /// A member is expelled when it has not joined again for so long.
-pub const REBALANCE_MS: i32 = 5_000;
+pub const REBALANCE_MS: i32 = 3_000;
 const HEARTBEAT_US: u64 = 1_000_000;
 const BACKOFF_US: u64 = 200_000;
 /// Which version of the consumer protocol it speaks.

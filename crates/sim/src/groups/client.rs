@@ -345,7 +345,7 @@ impl Client {
         cluster: &Cluster,
         random: &mut Random,
     ) -> u64 {
-        let pause_us = 50_000 + random.below(400_000);
+        let pause_us = 100_000 + random.below(600_000);
         if under_way.tenure != self.tenure {
             return pause_us;
         }

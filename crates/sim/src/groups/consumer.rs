@@ -87,6 +87,7 @@ impl Consumer {
             });
             request.topic_partitions = Some(topics.collect());
         }
+        self.unsaid = Unsaid::Nothing;
         let command = Command::ConsumerHeartbeat(client.caller(1), request);
         (Move::Ask(Box::new(command), PATIENCE_US), Change::Keep)
     }
@@ -135,17 +136,19 @@ impl Consumer {
     ) -> (u64, Change) {
         if response.member_epoch < 0 {
             // It has left, and comes back.
+            self.begin_anew();
             return (BACKOFF_US, Change::Keep);
         }
         self.epoch = response.member_epoch;
-        self.unsaid = Unsaid::Nothing;
         let rest_us = 1_000 * u64::try_from(response.heartbeat_interval_ms).unwrap_or(0);
         let Some(assignment) = response.assignment else { return (rest_us, Change::Keep) };
         self.target = assigned(&assignment, cluster);
         if self.target.iter().copied().eq(client.owned.keys().copied()) {
             return (rest_us, Change::Keep);
         }
-        self.unsaid = Unsaid::Owned;
+        if self.unsaid == Unsaid::Nothing {
+            self.unsaid = Unsaid::Owned;
+        }
         (0, Change::Own(self.target.clone()))
     }
 

@@ -21,6 +21,8 @@ use super::partition::{Produced, TransactionKey};
 pub struct Client {
     /// Its number.
     pub index: usize,
+    /// Its name; another may have the same.
+    name: usize,
     /// Counts its processes.
     pub process: u64,
     /// Whether the process runs.
@@ -82,9 +84,10 @@ pub enum Next {
 impl Client {
     /// A client that will start. Its transactions may be open for so long.
     #[must_use]
-    pub fn new(index: usize, version: TransactionVersion, timeout_ms: i32) -> Self {
+    pub fn new(index: usize, name: usize, version: TransactionVersion, timeout_ms: i32) -> Self {
         Self {
             index,
+            name,
             process: 0,
             up: false,
             producer: None,
@@ -127,7 +130,7 @@ impl Client {
         if self.stage == Stage::Idle {
             self.begin(partitions, random);
         }
-        let id = format!("x{}", self.index);
+        let id = format!("x{}", self.name);
         let producer = self.producer.unwrap_or(Producer { id: ProducerId::NONE, epoch: ProducerEpoch(-1) });
         Some(match self.stage {
             Stage::Initializing => Ask::Coordinator(Command::InitProducerId(InitProducerIdRequest {
@@ -209,7 +212,8 @@ impl Client {
                     self.become_producer(response.producer_id, response.producer_epoch);
                     self.is_lost = false;
                 }
-                self.stage = if std::mem::take(&mut self.is_lost) { Stage::Initializing } else { Stage::Idle };
+                self.stage =
+                    if std::mem::take(&mut self.is_lost) { Stage::Initializing } else { Stage::Idle };
                 Next::After(random.below(500_000))
             }
             _ => Next::After(100_000),
@@ -243,6 +247,10 @@ impl Client {
         let any = |random: &mut Random| usize::try_from(random.below(partitions as u64)).unwrap_or(0);
         self.left = (0..count).map(|_| any(random)).collect();
         self.outcome = if random.below(4) == 0 { Outcome::Aborted } else { Outcome::Committed };
+        // Some clients forget to say where they write: they must not get through with it.
+        if random.below(20) == 0 {
+            self.joined.clone_from(&self.left);
+        }
         self.stage = Stage::Ending;
         self.write_on();
     }

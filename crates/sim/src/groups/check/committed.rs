@@ -22,6 +22,8 @@ pub struct CommittedOffsets {
     /// By key, in order: behind which offset of the log what is committed.
     history: BTreeMap<Key, Vec<(Offset, Option<Commit>)>>,
     pending: BTreeMap<i64, BTreeMap<Key, Commit>>,
+    /// By key, in order: behind which offset of the log a transaction holds something back, or none does.
+    held_back: BTreeMap<Key, Vec<(Offset, bool)>>,
     /// Where each commit stands.
     tokens: BTreeMap<String, Offset>,
 }
@@ -50,12 +52,14 @@ impl CommittedOffsets {
                 }
                 match (commit, written.transaction) {
                     (Some(commit), Some(producer)) => {
-                        self.pending.entry(producer.id.0).or_default().insert(key, commit);
+                        self.pending.entry(producer.id.0).or_default().insert(key.clone(), commit);
+                        self.note_held_back(key, at);
                     }
                     (None, _) => {
                         self.pending.values_mut().for_each(|pending| {
                             pending.remove(&key);
                         });
+                        self.note_held_back(key.clone(), at);
                         self.set(key, at, None);
                     }
                     (commit, None) => {
@@ -68,6 +72,7 @@ impl CommittedOffsets {
             }
             Entry::Marker(producer, outcome) => {
                 for (key, commit) in self.pending.remove(&producer.id.0).unwrap_or_default() {
+                    self.note_held_back(key.clone(), at);
                     // What was written later counts, whenever the transaction ends.
                     let newer = self.last_change(&key).is_none_or(|last| last < commit.at);
                     if outcome == Outcome::Committed && newer {
@@ -85,6 +90,7 @@ impl CommittedOffsets {
         self.history.clear();
         self.pending.clear();
         self.tokens.clear();
+        self.held_back.clear();
     }
 
     /// A reply leaves the coordinator.
@@ -121,7 +127,11 @@ impl CommittedOffsets {
                     for partition in &topic.partitions {
                         let key =
                             (request.group.group_id.clone(), topic.name.clone(), partition.partition_index);
-                        self.fetched(&key, partition, asked.high_watermark, high_watermark)?;
+                        let window = (asked.high_watermark, high_watermark);
+                        self.fetched(&key, partition, window)?;
+                        if request.require_stable && partition.error_code == 0 {
+                            self.was_stable(&key, window)?;
+                        }
                     }
                 }
                 Ok(())
@@ -162,8 +172,7 @@ impl CommittedOffsets {
         &self,
         key: &Key,
         answer: &OffsetFetchResponsePartitions,
-        asked_at: Offset,
-        high_watermark: Offset,
+        (asked_at, high_watermark): (Offset, Offset),
     ) -> Result<(), Violation> {
         if answer.error_code != 0 {
             return Ok(());
@@ -186,6 +195,24 @@ impl CommittedOffsets {
             "what is fetched is what is committed",
             format!("{key:?}: {answered:?} between {asked_at} and {high_watermark} of {versions:?}"),
         )
+    }
+
+    /// Whoever wants stable offsets is given none that an open transaction may still change (KIP-447).
+    fn was_stable(&self, key: &Key, (asked_at, high_watermark): (Offset, Offset)) -> Result<(), Violation> {
+        let changes = self.held_back.get(key).map(Vec::as_slice).unwrap_or_default();
+        let before = changes.iter().rev().find(|(from, _)| *from < asked_at);
+        let since = changes.iter().filter(|(from, _)| (asked_at..high_watermark).contains(from));
+        let always = before.is_some_and(|(_, held_back)| *held_back) && since.clone().all(|(_, held)| *held);
+        if always {
+            let what = format!("{key:?} between {asked_at} and {high_watermark}: {changes:?}");
+            return violation("whoever wants stable offsets is given no others", what);
+        }
+        Ok(())
+    }
+
+    fn note_held_back(&mut self, key: Key, at: Offset) {
+        let held_back = self.pending.values().any(|pending| pending.contains_key(&key));
+        self.held_back.entry(key).or_default().push((at, held_back));
     }
 
     fn acknowledged(&self, code: i16, token: &str, high_watermark: Offset) -> Result<(), Violation> {

@@ -10,8 +10,8 @@ use super::{Violation, violation};
 #[derive(Debug, Default)]
 pub struct Producers {
     owners: BTreeMap<Producer, (usize, u64)>,
-    /// The newest process of each client that has been given a producer.
-    newest: BTreeMap<usize, u64>,
+    /// By name: the process that was given a producer last.
+    newest: BTreeMap<usize, (usize, u64)>,
 }
 
 impl Producers {
@@ -28,10 +28,9 @@ impl Producers {
         Ok(())
     }
 
-    /// A process has begun: those before it are fenced from now on.
-    pub fn began(&mut self, (client, process): (usize, u64)) {
-        let newest = self.newest.entry(client).or_insert(process);
-        *newest = (*newest).max(process);
+    /// A process has been given its producer: those before it are fenced from now on.
+    pub fn began(&mut self, name: usize, process: (usize, u64)) {
+        self.newest.insert(name, process);
     }
 
     /// A process is told that its transaction is committed.
@@ -40,20 +39,21 @@ impl Producers {
     /// If it was fenced before it asked.
     pub fn committed(
         &self,
-        (client, process): (usize, u64),
-        newest_when_asked: u64,
+        process: (usize, u64),
+        newest_when_asked: Option<(usize, u64)>,
     ) -> Result<(), Violation> {
-        if newest_when_asked > process {
-            let what =
-                format!("process {process} of client {client} commits after {newest_when_asked} has begun");
-            return violation("whoever is fenced commits nothing", what);
+        match newest_when_asked {
+            Some(newest) if newest != process => {
+                let what = format!("{process:?} commits after {newest:?} has begun");
+                violation("whoever is fenced commits nothing", what)
+            }
+            _ => Ok(()),
         }
-        Ok(())
     }
 
-    /// The newest process of a client.
+    /// The process of this name that was given a producer last.
     #[must_use]
-    pub fn newest(&self, client: usize) -> u64 {
-        self.newest.get(&client).copied().unwrap_or(0)
+    pub fn newest(&self, name: usize) -> Option<(usize, u64)> {
+        self.newest.get(&name).copied()
     }
 }

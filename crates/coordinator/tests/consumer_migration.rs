@@ -1,7 +1,8 @@
 //! A group in which consumers of the classic and of the consumer protocol come and go: it becomes the one and the other
 //! (KIP-848), and at each moment every partition is with at most one of them.
 //!
-//! Classic consumers are eager: they give everything back before they join. Their leader deals the partitions out.
+//! Classic consumers are eager, and give everything back before they join; or cooperative, and go on with what they have
+//! until they are told otherwise. Their leader deals the partitions out.
 
 mod consumer;
 
@@ -20,6 +21,7 @@ use ottla_protocol::messages::{
     ConsumerGroupHeartbeatRequest, HeartbeatRequest, JoinGroupRequest, LeaveGroupRequest, ListGroupsRequest,
     SyncGroupRequest,
 };
+use ottla_protocol::records::consumer_protocol::consumer_protocol_subscription::TopicPartition;
 use ottla_protocol::records::consumer_protocol::{ConsumerProtocolAssignment, ConsumerProtocolSubscription};
 use ottla_protocol::records::{decode_versioned, encode_versioned};
 use ottla_protocol::{Refusal, TopicId};
@@ -33,8 +35,8 @@ struct Classic {
     id: String,
     stage: Stage,
     generation: i32,
-    /// Whom the leader has to give something.
-    members: Vec<String>,
+    /// Whom the leader has to give something, with what they have said.
+    members: Vec<(String, Bytes)>,
     owned: Owned,
     /// The request whose answer is awaited.
     waits: Option<u64>,
@@ -91,6 +93,14 @@ struct World {
     host: Host,
     modern: Vec<Client>,
     classic: Vec<Classic>,
+    manners: Manners,
+}
+
+/// When classic consumers give back what they have.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Manners {
+    Eager,
+    Cooperative,
 }
 
 fn caller(version: i16) -> Caller {
@@ -98,7 +108,7 @@ fn caller(version: i16) -> Caller {
 }
 
 impl World {
-    fn new() -> Self {
+    fn new(manners: Manners) -> Self {
         let mut cluster = Cluster::default();
         cluster.brokers(&["a", "b"]);
         for (name, partitions) in TOPICS {
@@ -117,7 +127,7 @@ impl World {
             heard_us: 0,
         };
         let classic = (0..3).map(|_| Classic::default()).collect();
-        Self { cluster, host, modern: (0..3).map(client).collect(), classic }
+        Self { cluster, host, modern: (0..3).map(client).collect(), classic, manners }
     }
 
     fn happen(&mut self, event: &Event) {
@@ -148,7 +158,7 @@ impl World {
                 self.act_classic(*at);
                 // It hears nothing, and asks again.
                 self.classic[*at].waits = None;
-                self.classic[*at].give_all_back();
+                self.classic[*at].rejoin(self.manners);
             }
             Event::LeaveClassic(at) => self.leave_classic(*at),
             Event::Wait(ms) => {
@@ -177,8 +187,9 @@ impl World {
             }
         }
         for client in self.classic.iter_mut().filter(|client| client.stage != Stage::Out) {
-            if client.waits.is_none() && now_us >= client.heard_us + SESSION_US {
-                client.give_all_back();
+            let has_something = !client.owned.is_empty() || client.waits.is_none();
+            if has_something && now_us >= client.heard_us + SESSION_US {
+                client.lose_all();
                 client.heard_us = now_us;
             }
         }
@@ -243,7 +254,7 @@ impl World {
                     protocol_type: "consumer".into(),
                     protocols: vec![JoinGroupRequestProtocol {
                         name: "deal".into(),
-                        metadata: subscription(),
+                        metadata: subscription(&self.cluster, &client.owned),
                     }],
                     ..Default::default()
                 },
@@ -300,21 +311,25 @@ impl World {
     }
 
     fn hear_classic(&mut self, at: usize, reply: &Reply) {
-        let image = &self.cluster.image;
+        let (image, manners) = (&self.cluster.image, self.manners);
         let client = &mut self.classic[at];
         client.waits = None;
-        client.heard_us = client.sent_us;
+        if keeps_alive(reply) {
+            client.heard_us = client.sent_us;
+        }
         match reply {
             Reply::Join(response) => match Refusal::from_code(response.error_code) {
                 None => {
                     client.id.clone_from(&response.member_id);
                     client.generation = response.generation_id;
-                    client.members = response.members.iter().map(|member| member.member_id.clone()).collect();
+                    let members = response.members.iter();
+                    client.members =
+                        members.map(|member| (member.member_id.clone(), member.metadata.clone())).collect();
                     client.stage = Stage::ToSync;
                     client.heard_us = self.host.now.monotonic_us;
                 }
                 Some(Refusal::MemberIdRequired) => client.id.clone_from(&response.member_id),
-                Some(refusal) => client.refused(refusal),
+                Some(refusal) => client.refused(refusal, manners),
             },
             Reply::Sync(response) if response.error_code == 0 => {
                 let given = decode_versioned::<ConsumerProtocolAssignment>(&response.assignment);
@@ -323,16 +338,20 @@ impl World {
                     let id = image.topics.named(&topic.topic).unwrap().id;
                     topic.partitions.iter().map(move |number| (id, *number))
                 });
-                client.owned = owned.collect();
-                client.stage = Stage::There;
+                let before = std::mem::replace(&mut client.owned, owned.collect());
+                // Who has given something back joins again, so that others get it.
+                let gave_back = !before.is_subset(&client.owned);
+                client.stage = if gave_back { Stage::ToJoin } else { Stage::There };
             }
-            Reply::Sync(response) => client.refused(Refusal::from_code(response.error_code).unwrap()),
+            Reply::Sync(response) => {
+                client.refused(Refusal::from_code(response.error_code).unwrap(), manners)
+            }
             Reply::Heartbeat(response) => {
                 if let Some(refusal) = Refusal::from_code(response.error_code) {
-                    client.refused(refusal);
+                    client.refused(refusal, manners);
                 }
             }
-            Reply::Refused(refusal) => client.refused(*refusal),
+            Reply::Refused(refusal) => client.refused(*refusal, manners),
             other => panic!("{other:?}"),
         }
     }
@@ -401,50 +420,87 @@ impl World {
     }
 }
 
+/// Whether the reply says that the session goes on.
+fn keeps_alive(reply: &Reply) -> bool {
+    match reply {
+        Reply::Join(response) => response.error_code == 0,
+        Reply::Sync(response) => response.error_code == 0,
+        Reply::Heartbeat(response) => [0, Refusal::RebalanceInProgress.code()].contains(&response.error_code),
+        _ => false,
+    }
+}
+
 impl Classic {
-    fn give_all_back(&mut self) {
+    fn lose_all(&mut self) {
         self.owned.clear();
+        self.waits = None;
         if self.stage != Stage::Out {
             self.stage = Stage::ToJoin;
         }
     }
 
-    fn refused(&mut self, refusal: Refusal) {
+    fn rejoin(&mut self, manners: Manners) {
+        if manners == Manners::Eager {
+            self.owned.clear();
+        }
+        if self.stage != Stage::Out {
+            self.stage = Stage::ToJoin;
+        }
+    }
+
+    fn refused(&mut self, refusal: Refusal, manners: Manners) {
         match refusal {
-            Refusal::RebalanceInProgress => self.give_all_back(),
+            Refusal::RebalanceInProgress | Refusal::NotCoordinator => self.rejoin(manners),
             Refusal::UnknownMemberId => {
-                self.give_all_back();
+                self.lose_all();
                 self.id.clear();
             }
-            Refusal::IllegalGeneration | Refusal::NotCoordinator => self.give_all_back(),
+            Refusal::IllegalGeneration => self.lose_all(),
             other => panic!("{other:?}"),
         }
     }
 }
 
-fn subscription() -> Bytes {
+fn subscription(cluster: &Cluster, owned: &Owned) -> Bytes {
+    let mut topics: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
+    for (topic, number) in owned {
+        topics.entry(cluster.name(*topic)).or_default().push(*number);
+    }
+    let topic =
+        |(topic, partitions): (&str, Vec<i32>)| TopicPartition { topic: topic.to_owned(), partitions };
     let subscription = ConsumerProtocolSubscription {
         topics: TOPICS.iter().map(|(name, _)| (*name).to_owned()).collect(),
         user_data: None,
-        owned_partitions: Vec::new(),
+        owned_partitions: topics.into_iter().map(topic).collect(),
         generation_id: -1,
         rack_id: None,
     };
     encode_versioned(&subscription, 1).unwrap()
 }
 
-/// Everything to everybody in turn.
-fn deal(members: &[String]) -> Vec<SyncGroupRequestAssignment> {
+/// Everything to everybody in turn; but what one has said that he has, no other gets before he has given it back.
+fn deal(members: &[(String, Bytes)]) -> Vec<SyncGroupRequestAssignment> {
     let all: Vec<(&str, i32)> =
         TOPICS.iter().flat_map(|(name, count)| (0..*count).map(move |number| (*name, number))).collect();
+    let mut owners: BTreeMap<(String, i32), usize> = BTreeMap::new();
+    for (at, (_, metadata)) in members.iter().enumerate() {
+        let (said, _) = decode_versioned::<ConsumerProtocolSubscription>(metadata).unwrap();
+        for topic in said.owned_partitions {
+            for number in topic.partitions {
+                owners.insert((topic.topic.clone(), number), at);
+            }
+        }
+    }
     let of = |at: usize| {
         let mut topics: BTreeMap<String, Vec<i32>> = BTreeMap::new();
         for (name, number) in all.iter().skip(at).step_by(members.len()) {
-            topics.entry((*name).to_owned()).or_default().push(*number);
+            if owners.get(&((*name).to_owned(), *number)).is_none_or(|owner| *owner == at) {
+                topics.entry((*name).to_owned()).or_default().push(*number);
+            }
         }
         topics.into_iter().collect()
     };
-    let assignment = |(at, member_id): (usize, &String)| SyncGroupRequestAssignment {
+    let assignment = |(at, (member_id, _)): (usize, &(String, Bytes))| SyncGroupRequestAssignment {
         member_id: member_id.clone(),
         assignment: tell::assignment(of(at), None),
     };
@@ -462,8 +518,9 @@ proptest! {
     #[test]
     fn a_group_changes_its_protocol_and_nobody_loses_anything(
         events in prop::collection::vec(event(), 1..150),
+        manners in prop_oneof![Just(Manners::Eager), Just(Manners::Cooperative)],
     ) {
-        let mut world = World::new();
+        let mut world = World::new(manners);
         for event in &events {
             world.happen(event);
         }

@@ -134,7 +134,6 @@ fn refuse_all(
             partition_responses: rows.collect(),
             name: topic.name,
             topic_id: topic.topic_id,
-            ..Default::default()
         }
     });
     finish(ProduceResponse { responses: topics.collect(), ..Default::default() }, silent)

@@ -19,6 +19,8 @@ use crate::tools::failure::Failure;
 const OFFSET_ENTRY: usize = 8;
 const TIME_ENTRY: usize = 12;
 const ABORTED_ENTRY: usize = 34;
+/// A timestamp and an offset.
+type TimeEntry = (i64, i64);
 /// Where what a snapshot's checksum covers begins.
 const SNAPSHOT_COVERED_FROM: usize = 6;
 
@@ -189,7 +191,7 @@ fn time_sanity(
     file: &Path,
     base: i64,
     length: usize,
-    ends: (Option<(i64, i64)>, Option<(i64, i64)>),
+    ends: (Option<TimeEntry>, Option<TimeEntry>),
 ) -> Result<(), Failure> {
     let corrupt = |what: String| {
         let why = format!("org.apache.kafka.storage.internals.log.CorruptIndexException: {what}");
@@ -213,7 +215,7 @@ fn time_sanity(
             ));
         }
     }
-    if length % TIME_ENTRY != 0 {
+    if !length.is_multiple_of(TIME_ENTRY) {
         return corrupt(format!(
             "Time index file {name} is corrupt, found {length} bytes which is neither positive nor a multiple of \
              {TIME_ENTRY}."
@@ -266,7 +268,7 @@ impl OffsetIndex {
                 last.0, self.base
             ));
         }
-        if self.bytes.len() % OFFSET_ENTRY != 0 {
+        if !self.bytes.len().is_multiple_of(OFFSET_ENTRY) {
             return corrupt(format!(
                 "Index file {name} is corrupt, found {} bytes which is neither positive nor a multiple of \
                  {OFFSET_ENTRY}.",

@@ -58,7 +58,7 @@ fn written(name: &str) -> Folder {
     let folder = Folder::new(name);
     let now = Now { monotonic_us: 0, wall_ms: 1000 };
     let config = LogConfig { index_interval_bytes: 1, ..LogConfig::default() };
-    let disk = Arc::new(OsDisk::default());
+    let disk = Arc::new(OsDisk);
     let mut log = Log::open(disk, folder.0.clone(), config, OpenHint::NOTHING, now).unwrap();
     let marker = TransactionMarker {
         producer_id: ProducerId(7),

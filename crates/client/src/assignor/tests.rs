@@ -88,6 +88,11 @@ impl Case {
         self.members.iter().map(kept).sum()
     }
 
+    /// Java's sticky assignors overlook a first member that wants nothing, and give it partitions all the same.
+    fn is_sound(&self) -> bool {
+        self.members.iter().all(|member| !member.topics.is_empty())
+    }
+
     fn is_fresh(&self) -> bool {
         self.members.iter().all(|member| member.owned.is_empty())
     }
@@ -115,7 +120,7 @@ fn range_and_round_robin_give_what_java_gives() {
 #[test]
 fn sticky_gives_what_java_gives_where_nobody_owned_anything() {
     let mut compared = 0;
-    for (n, case) in cases().iter().enumerate().filter(|(_, case)| case.is_fresh()) {
+    for (n, case) in cases().iter().enumerate().filter(|(_, case)| case.is_sound() && case.is_fresh()) {
         for assignor in [Assignor::Sticky, Assignor::CooperativeSticky] {
             compared += 1;
             assert_eq!(case.ours(assignor), case.results[assignor.name()], "case {n} {}", assignor.name());
@@ -127,7 +132,7 @@ fn sticky_gives_what_java_gives_where_nobody_owned_anything() {
 #[test]
 fn sticky_is_as_even_as_javas_and_keeps_as_much() {
     let (mut same, mut all) = (0, 0);
-    for (n, case) in cases().iter().enumerate().filter(|(_, case)| !case.is_fresh()) {
+    for (n, case) in cases().iter().enumerate().filter(|(_, case)| case.is_sound() && !case.is_fresh()) {
         let (ours, java) = (case.ours(Assignor::Sticky), &case.results["sticky"]);
         assert_eq!(sizes(&ours), sizes(java), "case {n}");
         // With racks Java lets go of what is far away, and who gets it hangs on the order of a hash table.

@@ -169,6 +169,11 @@ impl Group {
         self.questions.retain(|_, (_, question)| other(question));
     }
 
+    /// Whether it wants to be a member and is none at present.
+    fn is_outsider(&self) -> bool {
+        self.subscription.is_some() && self.identity().generation < 0
+    }
+
     /// Whether somebody must be found to speak to.
     fn wants_coordinator(&self, offsets_wanted: bool) -> bool {
         let member = self.subscription.is_some() && self.failed.is_none();
@@ -486,7 +491,8 @@ impl Consumer {
             only.is_none_or(|only| only.contains(partition))
                 && group.commits.last.get(partition) != Some(&position.offset)
         });
-        if positions.is_empty() {
+        // Who was thrown out has nothing to say any more.
+        if positions.is_empty() || group.is_outsider() {
             return None;
         }
         let give_up = now.after(group.settings.max_poll_interval.min(group.settings.api_timeout));
@@ -498,6 +504,12 @@ impl Consumer {
         let commits = &mut group.commits;
         commits.not_before = commits.not_before.filter(|pause| !now.reached(*pause));
         if commits.asked || commits.not_before.is_some() {
+            return;
+        }
+        if group.is_outsider() {
+            while group.commits.first().is_some() {
+                group.commits.end(Err(commits::moved_on(ottla_protocol::Refusal::UnknownMemberId)));
+            }
             return;
         }
         let (Some(node), Some(commit)) = (group.search.node(), group.commits.first()) else { return };

@@ -355,3 +355,6 @@ fn not_transactional() -> TransactionError {
         "Cannot use transactional methods without enabling transactions by setting the transactional.id configuration property",
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -186,7 +186,7 @@ pub(super) fn read(reply: &Reply) -> Result<Verdict, ClientError> {
 }
 
 /// The group does not count this member among its own any more, or not for the present.
-fn moved_on(refusal: Refusal) -> ClientError {
+pub(super) fn moved_on(refusal: Refusal) -> ClientError {
     let why = match refusal {
         Refusal::RebalanceInProgress => {
             "Offset commit cannot be completed since the consumer is undergoing a rebalance: poll, and commit again"

@@ -50,8 +50,7 @@ impl Producer {
                 let random = self.random.next();
                 let failures = transaction.failures.saturating_add(1);
                 let wait = self.settings.retry_backoff.wait(failures, random);
-                transaction.failed(&question, node, error);
-                if let Some(transaction) = &mut self.transaction {
+                if transaction.failed(&question, node, error) == Then::Again {
                     transaction.pause(now, failures, wait);
                 }
             }
@@ -137,13 +136,12 @@ impl Transaction {
         Ok(())
     }
 
-    /// What an error means.
-    fn failed(&mut self, question: &Question, node: i32, error: ClientError) {
-        let aborts = self.under_way == Some(Transact::Abort);
-        let refusal = error.refusal();
-        match (question, refusal) {
+    /// What an error means: the same question once more, or the end of something.
+    fn failed(&mut self, question: &Question, node: i32, error: ClientError) -> Then {
+        match (question, error.refusal()) {
             (_, Some(Refusal::InvalidProducerEpoch | Refusal::ProducerFenced)) => {
                 self.fail(TransactionError::Fenced);
+                return Then::Over;
             }
             (Question::Coordinator, _) if error.is_retriable() => self.coordinator = Search::new(),
             (Question::GroupCoordinator, _) if error.is_retriable() => self.group_coordinator = Search::new(),
@@ -157,6 +155,15 @@ impl Transaction {
             }
             (Question::Offsets, Some(Refusal::RequestTimedOut)) => self.group_coordinator.forget(node),
             _ if error.is_retriable() => {}
+            _ => return self.given_up(question, error),
+        }
+        Then::Again
+    }
+
+    /// What an error means that does not pass.
+    fn given_up(&mut self, question: &Question, error: ClientError) -> Then {
+        let aborts = self.under_way == Some(Transact::Abort);
+        match (question, error.refusal()) {
             // An abort that has to be aborted would go round and round.
             (_, Some(Refusal::TransactionAbortable)) if aborts => self.fail(TransactionError::Fatal(error)),
             (_, Some(refusal)) if self.stage == Stage::Open && is_abortable(question, refusal) => {
@@ -174,14 +181,24 @@ impl Transaction {
             ) if self.stage == Stage::New => self.finish(Err(TransactionError::Abortable(error))),
             _ => self.fail(TransactionError::Fatal(error)),
         }
+        Then::Over
     }
 
     fn pause(&mut self, now: Now, failures: u32, wait: Duration) {
         let first = self.added.is_empty() && !self.unannounced.is_empty();
         let wait = if first { wait.min(CONCURRENT_WAIT) } else { wait };
         self.failures = failures;
-        self.not_before = Some(now.after(wait)).filter(|_| !matches!(self.stage, Stage::Over(_)));
+        self.not_before = Some(now.after(wait));
     }
+}
+
+/// What follows on an error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Then {
+    /// The same question, after a pause.
+    Again,
+    /// Nothing: what was under way has come to its end.
+    Over,
 }
 
 /// Whether the transaction may be aborted and another begun, after this answer to that question.

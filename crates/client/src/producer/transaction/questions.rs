@@ -86,7 +86,9 @@ impl Producer {
         let Some(transaction) = &mut self.transaction else { return };
         let ends = matches!(transaction.under_way, Some(Transact::Commit | Transact::Abort));
         let spoilt = matches!(transaction.stage, Stage::Over(_));
-        if ends && idle && !spoilt && !transaction.started && transaction.unannounced.is_empty() {
+        let aborts = transaction.under_way == Some(Transact::Abort);
+        let unannounced = !transaction.unannounced.is_empty() && !aborts;
+        if ends && idle && !spoilt && !transaction.started && !unannounced {
             transaction.close();
             transaction.finish(Ok(()));
         }

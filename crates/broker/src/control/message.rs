@@ -114,6 +114,7 @@ pub enum Stage {
 
 /// What control does to the world.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly all of them are the large one")]
 pub enum Output {
     /// Tell one core.
     ToCore(CoreId, Message),

@@ -343,7 +343,7 @@ impl Run {
 #[test]
 fn no_acknowledged_offset_is_lost_whenever_the_machine_stops() {
     let seeds = std::env::var_os("CRASH_SEEDS").and_then(|seeds| seeds.to_str()?.parse().ok());
-    let seeds = seeds.unwrap_or(25);
+    let seeds = seeds.unwrap_or(10);
     let (mut crashes, mut lost) = (0, 0);
     for seed in 0..seeds {
         // So that a failure says which seed it is.

@@ -86,3 +86,11 @@ fn every_mutant_is_caught() {
     }
     assert!(alive.is_empty(), "these lived through {SEEDS_PER_MUTANT} seeds: {alive:?}");
 }
+
+/// The removal of a silent member could not be written, and was never thought of again: its partitions were nobody's.
+#[test]
+fn a_member_is_removed_though_its_removal_could_not_be_written_at_first() {
+    let seed = 1;
+    assert!(refusing(seed, Some(Mutant::UnwrittenRemovalForgotten)).is_err());
+    assert_eq!(refusing(seed, None), Ok(()));
+}

@@ -95,9 +95,6 @@ impl<Answer> Step<Answer> {
     }
 }
 
-/// How long after it should have been removed a member is looked at again that is there still.
-const AFTER_UNWRITTEN_MS: i64 = 1_000;
-
 impl ConsumerGroup {
     /// A group without members.
     #[must_use]
@@ -159,11 +156,6 @@ impl ConsumerGroup {
                 what => self.give_up(scene, &timer.member, what, epoch),
             };
             if let Some(step) = step {
-                let forgets = scene.settings.planted.has(Mutant::UnwrittenRemovalForgotten);
-                if timer.what != What::Patterns && !forgets {
-                    // If the records cannot be written, the member is to be looked at again. They cancel this.
-                    self.timers.set_for_epoch(timer, scene.now.after_ms(AFTER_UNWRITTEN_MS), epoch);
-                }
                 return self.conclude(step, |()| Vec::new());
             }
         }

@@ -12,6 +12,7 @@ use super::subscriptions::pattern_tombstone;
 use super::timers::{Timer, What};
 use super::{ConsumerGroup, Denied, Step, target};
 use crate::group::scene::Scene;
+use crate::mutant::Mutant;
 
 /// When a member that could not be taken out is taken out again, in milliseconds.
 const RETRY_MS: i64 = 500;
@@ -96,7 +97,9 @@ impl ConsumerGroup {
         }
         tracing::info!(group = %self.roster.id, member = %id, ?what, "a member is fenced: its time is over");
         // Given up when the member is gone; until then it may be that nothing of this can be written.
-        self.timers.set_for_epoch(Timer::of(id, what), scene.now.after_ms(RETRY_MS), epoch);
+        if !scene.settings.planted.has(Mutant::UnwrittenRemovalForgotten) {
+            self.timers.set_for_epoch(Timer::of(id, what), scene.now.after_ms(RETRY_MS), epoch);
+        }
         Some(self.take_out(scene, &[id.to_owned()], ()))
     }
 

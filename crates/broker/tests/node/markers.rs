@@ -7,11 +7,13 @@ use ottla_log::MemoryDisk;
 use ottla_protocol::batch::{Attributes, BatchFields};
 use ottla_protocol::codec::Records;
 use ottla_protocol::messages::describe_producers::{PartitionResponse, TopicRequest};
+use ottla_protocol::messages::incremental_alter_configs::{AlterConfigsResource, AlterableConfig};
 use ottla_protocol::messages::list_offsets::{ListOffsetsPartition, ListOffsetsTopic};
 use ottla_protocol::messages::produce::{PartitionProduceData, TopicProduceData};
 use ottla_protocol::messages::write_txn_markers::{WritableTxnMarker, WritableTxnMarkerTopic};
 use ottla_protocol::messages::{
-    DescribeProducersRequest, FetchRequest, ListOffsetsRequest, ProduceRequest, WriteTxnMarkersRequest,
+    DescribeProducersRequest, FetchRequest, IncrementalAlterConfigsRequest, ListOffsetsRequest,
+    ProduceRequest, WriteTxnMarkersRequest,
 };
 use ottla_protocol::{ProducerEpoch, ProducerId, Refusal};
 
@@ -216,4 +218,27 @@ fn an_isolation_level_that_there_is_not_is_refused() {
     assert_eq!((response.error_code, response.responses.len()), (unknown, 0));
     assert_eq!(latest(&mut world, 2), (unknown, -1));
     assert_eq!(latest(&mut world, -1), (unknown, -1));
+}
+
+#[test]
+fn verification_is_turned_off_and_on_while_the_node_runs() {
+    let mut world = World::start(&MemoryDisk::new(), &[]);
+    world.create("t", 1);
+    let set = |world: &mut World, value: &str| {
+        let config = AlterableConfig {
+            name: "transaction.partition.verification.enable".into(),
+            config_operation: 0,
+            value: Some(value.into()),
+        };
+        let resource =
+            AlterConfigsResource { resource_type: 4, resource_name: String::new(), configs: vec![config] };
+        let request = IncrementalAlterConfigsRequest { resources: vec![resource], validate_only: false };
+        assert_eq!(world.call(&request, 1).responses[0].error_code, 0);
+    };
+    set(&mut world, "false");
+    assert_eq!(base_offset(&world.call(&produce_in(0, in_transaction(7, 0, 0, "a")), 9)), 0);
+    assert_eq!(mark(&mut world, marker(7, 0, true), 1), 0);
+    set(&mut world, "true");
+    let refused = world.call(&produce_in(0, in_transaction(7, 0, 1, "b")), 9);
+    assert_eq!(error(&refused), Refusal::NotEnoughReplicas.code(), "there is nobody to verify it");
 }

@@ -1,3 +1,5 @@
+//! Assignors under members that come and go.
+
 use std::collections::BTreeMap;
 
 use ottla_protocol::Uuid;

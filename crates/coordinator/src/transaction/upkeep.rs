@@ -16,6 +16,10 @@ use crate::mutant::Mutant;
 /// Ids that are forgotten with one batch.
 const FORGOTTEN_AT_ONCE: usize = 500;
 
+/// When a coordinator that has just loaded looks for what has timed out meanwhile: its clients come first, but it may not
+/// live as long as the interval.
+const FIRST_LOOK_MS: i64 = 1_000;
+
 /// See the module. What is due is found at an interval and then taken one by one, so that whatever cannot be written
 /// waits for the next time.
 #[derive(Debug)]
@@ -65,7 +69,7 @@ impl Upkeep {
 impl Transactions {
     /// From now on things are looked at.
     pub(super) fn begin_upkeep(&mut self, now: Now) {
-        self.upkeep.next_abort = now.after_ms(self.settings.abort_interval_ms);
+        self.upkeep.next_abort = now.after_ms(self.settings.abort_interval_ms.min(FIRST_LOOK_MS));
         self.upkeep.next_expiration = now.after_ms(self.settings.expiration_interval_ms);
     }
 

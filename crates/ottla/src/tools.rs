@@ -9,14 +9,19 @@ mod connect;
 mod console_consumer;
 mod console_producer;
 mod consumer_groups;
+mod consumer_perf;
+mod dump_log;
 mod failure;
 mod filter;
 mod get_offsets;
 mod groups;
 mod java;
+mod json;
 mod member;
 mod moment;
 mod options;
+mod producer_perf;
+mod record_json;
 mod signals;
 mod storage;
 mod subcommands;
@@ -56,8 +61,11 @@ pub const TOOLS: &[Tool] = &[
     Tool { name: "kafka-console-consumer", usage: &console_consumer::USAGE, run: console_consumer::run },
     Tool { name: "kafka-console-producer", usage: &console_producer::USAGE, run: console_producer::run },
     Tool { name: "kafka-consumer-groups", usage: &consumer_groups::USAGE, run: consumer_groups::run },
+    Tool { name: "kafka-consumer-perf-test", usage: &consumer_perf::USAGE, run: consumer_perf::run },
+    Tool { name: "kafka-dump-log", usage: &dump_log::USAGE, run: dump_log::run },
     Tool { name: "kafka-get-offsets", usage: &get_offsets::USAGE, run: get_offsets::run },
     Tool { name: "kafka-groups", usage: &groups::USAGE, run: groups::run },
+    Tool { name: "kafka-producer-perf-test", usage: &producer_perf::USAGE, run: producer_perf::run },
     Tool { name: "kafka-storage", usage: &storage::USAGE, run: storage::run },
     Tool { name: "kafka-topics", usage: &topics::USAGE, run: topics::run },
     Tool { name: "kafka-transactions", usage: &transactions::USAGE, run: transactions::run },

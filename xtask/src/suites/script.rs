@@ -35,6 +35,8 @@ enum Mark {
     Unordered,
     /// `#`: a call whose numbers, and the blanks around them, differ from run to run.
     Numbered,
+    /// `@`: a call that ends its JVM, and so needs one of its own.
+    Alone,
     /// `?`: a call that is repeated until it answers so.
     Until,
     /// `&`: a call that runs beside those that follow, until `-`.
@@ -49,6 +51,7 @@ const MARKS: &[(char, Mark)] = &[
     ('$', Mark::Ordered),
     ('~', Mark::Unordered),
     ('#', Mark::Numbered),
+    ('@', Mark::Alone),
     ('?', Mark::Until),
     ('&', Mark::Beside),
     ('-', Mark::Stop),
@@ -172,8 +175,8 @@ impl Script<'_> {
 impl Side {
     fn call(&mut self, stage: &Stage, call: &Call, node: &Node) -> anyhow::Result<Answer> {
         match self {
-            Side::Theirs(tools) => tools.call(&words(call, node), &call.input),
-            Side::Ours => {
+            Side::Theirs(tools) if call.mark != Mark::Alone => tools.call(&words(call, node), &call.input),
+            Side::Theirs(_) | Side::Ours => {
                 let mut beside = Beside::start(stage, self, call, node)?;
                 let until = Instant::now() + CALL_AT_MOST;
                 while beside.child.try_wait()?.is_none() {
@@ -324,7 +327,7 @@ fn masked(answer: &Answer, node: &Node, mark: Mark) -> Answer {
     let digits: fn(char) -> bool = |c| c.is_ascii_digit();
     let id: fn(char) -> bool = |c| c.is_ascii_alphanumeric() || c == '-' || c == '_';
     let number: fn(char) -> bool = |c| c.is_ascii_digit() || matches!(c, '.' | 'E' | '-');
-    let mut out = answer.out.replace(&node.address(), "{b}");
+    let mut out = with_sorted_fields(&answer.out).replace(&node.address(), "{b}");
     let folder = node.folder().display().to_string();
     out = out.replace(&folder, "{d}");
     for (lead, with, belongs) in [
@@ -359,6 +362,15 @@ fn replace_behind(text: &str, lead: &str, with: &str, belongs: fn(char) -> bool)
         masked.push_str(rest);
     }
     masked
+}
+
+/// Java gives the fields of an event in any order.
+fn with_sorted_fields(text: &str) -> String {
+    let sorted = |line: &str| match serde_json::from_str::<serde_json::Value>(line) {
+        Ok(event) if line.starts_with("{\"timestamp\"") => format!("{event}\n"),
+        _ => line.to_owned(),
+    };
+    text.split_inclusive('\n').map(sorted).collect()
 }
 
 /// Groups that the console consumer made up for itself come and go with earlier calls.
@@ -478,7 +490,7 @@ fn written(call: &Call, answer: Option<&Answer>) -> String {
 mod tests {
     use super::*;
 
-    const SCRIPT: &str = "# c\n\n~ tool \"a b\" {b}\n< in\n| out\n| \n= 1\n# note\n$ next\n# kafka-transactions list\n| {n}\n& beside\n| seen\n= 143\n. 500\n-\n? until\n| so\n! only ours\n| x\n";
+    const SCRIPT: &str = "# c\n\n~ tool \"a b\" {b}\n< in\n| out\n| \n= 1\n# note\n$ next\n# kafka-transactions list\n| {n}\n& beside\n| seen\n= 143\n. 500\n-\n? until\n| so\n@ alone\n! only ours\n| x\n";
 
     #[test]
     fn the_calls_are_read_as_they_are_written() {
@@ -504,10 +516,11 @@ mod tests {
                 Mark::Wait,
                 Mark::Stop,
                 Mark::Until,
+                Mark::Alone,
                 Mark::Ordered
             ]
         );
-        assert!(calls[7].only_ours);
+        assert!(calls[8].only_ours);
         assert_eq!(calls.iter().map(|call| written(call, None)).collect::<String>(), SCRIPT);
     }
 
@@ -516,6 +529,10 @@ mod tests {
         let id: fn(char) -> bool = |c| c.is_ascii_alphanumeric();
         assert_eq!(replace_behind("TopicId: abc1\tX", "TopicId: ", "{id}", id), "TopicId: {id}\tX");
         assert_eq!(without_uuids("consumer-9f1f5cf2-8d0a-4a35-a1b0-9c5a3a0b9f57 x"), "consumer-{uuid} x");
+        assert_eq!(
+            with_sorted_fields("{\"timestamp\":1,\"b\":2,\"a\":3}\nx\n"),
+            "{\"a\":3,\"b\":2,\"timestamp\":1}\nx\n"
+        );
         assert_eq!(without_ids("next HIjZKkgBQk-lvE3s-1x5_g fixed\n"), "next {id} fixed\n");
         assert_eq!(without_ids("TARGET-ASSIGNMENT-EPOC a\n"), "TARGET-ASSIGNMENT-EPOC a\n");
         assert_eq!(without_made_up_groups("a\nconsole-consumer-123 Classic\nb"), "a\nb");

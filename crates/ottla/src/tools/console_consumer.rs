@@ -37,7 +37,8 @@ pub static USAGE: Usage = Usage {
             "formatter",
             "String: class",
             "How records are shown: DefaultMessageFormatter, LoggingMessageFormatter, NoOpMessageFormatter; records of \
-             coordinators: OffsetsMessageFormatter, GroupMetadataMessageFormatter, TransactionLogMessageFormatter.",
+             coordinators: OffsetsMessageFormatter, GroupMetadataMessageFormatter, TransactionLogMessageFormatter, \
+             ShareGroupMessageFormatter.",
         )
         .or("org.apache.kafka.tools.consumer.DefaultMessageFormatter"),
         Flag::value("property", "String: prop", "Old name of --formatter-property."),

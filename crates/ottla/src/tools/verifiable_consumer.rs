@@ -163,6 +163,10 @@ impl Wanted {
             ended = Ok(());
         }
         line(out, "shutdown_complete", &[])?;
+        // Java's hook asks for the end even where it has come by itself.
+        if !matches!(ended, Err(Failure::Signal(_))) {
+            line(out, "shutdown_requested", &[])?;
+        }
         ended
     }
 

@@ -1,8 +1,9 @@
 //! The log of a coordinator's partition: in memory, with a high watermark that others move.
 
 use bytes::Bytes;
-use ottla_coordinator::Journal as Appending;
-use ottla_protocol::batch::StampedBatch;
+use ottla_coordinator::{Decider, Journal as Appending};
+use ottla_protocol::batch::{BatchBuilder, BatchFields, RecordParts, StampedBatch};
+use ottla_protocol::compression::{Codecs, Effort};
 use ottla_protocol::{LeaderEpoch, Offset, Refusal};
 
 /// See the module.
@@ -53,6 +54,22 @@ impl Journal {
         let base = self.end();
         self.batches.push(batch.at(base, LeaderEpoch(1)));
         base
+    }
+
+    /// Appends records that were there before the world began.
+    ///
+    /// # Panics
+    /// If they are larger than a batch can be.
+    pub fn begin_with<D: Decider>(&mut self, records: &[D::Record]) {
+        let mut builder = BatchBuilder::new();
+        for record in records {
+            let (key, value) = D::encode(record);
+            let parts = RecordParts { key: Some(&key), value: value.as_deref(), ..RecordParts::default() };
+            builder.append(&parts).expect("few records are a small batch");
+        }
+        let fields = BatchFields { effort: Effort::default(), ..BatchFields::default() };
+        self.append_foreign(builder.finish(&fields, &mut Codecs::new()));
+        self.high_watermark = self.end();
     }
 
     /// The batches that have not been looked at yet.

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use ottla_log::disk::Crash;
 use ottla_log::producers::Origin;
-use ottla_log::{Cleanup, FirstBatch, Log, LogConfig, MemoryDisk, OpenHint, PendingFlush, Stop};
+use ottla_log::{Cleanup, Disk, FirstBatch, Log, LogConfig, MemoryDisk, OpenHint, PendingFlush, Stop};
 use ottla_partition::{
     Acks, Append, Input, Isolation, Lead, ListedOffset, Mark, OffsetSpec, Output, Partition, Question, Read,
     ReadRequest, Reply, Ticket, TopicSettings, TransactionProtocol, VerificationGuard, Verify,
@@ -88,8 +88,13 @@ impl Default for Bench {
             verifies_transactions: true,
             log,
         };
+        // The log directory itself is there for good.
+        let disk = MemoryDisk::new();
+        disk.create_dir("/data".as_ref())
+            .and_then(|()| disk.sync_dir("/".as_ref()))
+            .expect("the disk is well");
         Self {
-            disk: MemoryDisk::new(),
+            disk,
             settings,
             partition: None,
             now: Now { monotonic_us: SECOND_US, wall_ms: 1_000 },

@@ -34,7 +34,7 @@ enum Op {
     /// Records before a place between start and high watermark go, and segments with them.
     Delete { percent: u8 },
     /// The node stops, well or not, and starts again.
-    Restart { clean: bool },
+    Restart { stop: Stopping },
     /// A reader goes through the log.
     Read { bytes: u32 },
 }
@@ -46,8 +46,25 @@ fn op() -> impl Strategy<Value = Op> {
         3 => (0..PRODUCERS, any::<bool>()).prop_map(|(producer, commits)| Op::End { producer, commits }),
         1 => any::<bool>().prop_map(|both| Op::InSync { both }),
         1 => (0..100u8).prop_map(|percent| Op::Delete { percent }),
-        1 => any::<bool>().prop_map(|clean| Op::Restart { clean }),
+        1 => stopping().prop_map(|stop| Op::Restart { stop }),
         2 => (1..2000u32).prop_map(|bytes| Op::Read { bytes }),
+    ]
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Stopping {
+    Well,
+    Crashing(Crash),
+}
+
+/// Everything acknowledged is on the disk, so it does not matter how.
+fn stopping() -> impl Strategy<Value = Stopping> {
+    prop_oneof![
+        Just(Stopping::Well),
+        Just(Stopping::Crashing(Crash::Process)),
+        Just(Stopping::Crashing(Crash::Power)),
+        any::<u64>().prop_map(|seed| Stopping::Crashing(Crash::Torn { seed })),
+        any::<u64>().prop_map(|seed| Stopping::Crashing(Crash::Scattered { seed })),
     ]
 }
 
@@ -108,6 +125,7 @@ impl World {
         // A few batches each, so that transactions span segments.
         bench.settings.log.segment_bytes = 400;
         bench.settings.log.index_interval_bytes = 100;
+        bench.settings.flush_messages = 1;
         let mut world = Self {
             bench,
             producers: [Producer::default(); PRODUCERS],
@@ -131,7 +149,7 @@ impl World {
                 self.lead();
             }
             Op::Delete { percent } => self.delete(percent),
-            Op::Restart { clean } => self.restart(clean),
+            Op::Restart { stop } => self.restart(stop),
             Op::Read { bytes } => self.check_read(bytes),
         }
     }
@@ -225,8 +243,10 @@ impl World {
         }
         let batch = builder.finish(&fields, &mut Codecs::new());
         let batch = Validated { header: batch.header(), batch, rewritten: false };
+        // With both in sync the answer waits, for the other one as well as for the disk.
         match self.ask(Question::Append(Append::by_client(batch, Acks::Leader, guard))) {
             Some(Reply::Appended(appended)) => assert_eq!(appended.base_offset, Offset(base)),
+            None if self.both_in_sync => {}
             other => panic!("{other:?}"),
         }
         let mut number = None;
@@ -271,18 +291,22 @@ impl World {
         self.step(Input::Retain);
     }
 
-    fn restart(&mut self, clean: bool) {
+    fn restart(&mut self, stop: Stopping) {
         let partition = self.partition();
         let (start, high_watermark) = (partition.log().start_offset(), partition.high_watermark());
         self.started_at = partition.log().end_offset().0;
-        if clean {
-            assert!(self.step(Input::Close).iter().any(|output| matches!(output, Output::Closed)));
-            self.open(Stop::Clean, start, high_watermark);
-        } else {
-            self.bench.partition = None;
-            self.bench.disk.reboot(Crash::Process);
-            self.open(Stop::Unclean, start, high_watermark);
+        match stop {
+            Stopping::Well => {
+                assert!(self.step(Input::Close).iter().any(|output| matches!(output, Output::Closed)));
+                self.open(Stop::Clean, start, high_watermark);
+            }
+            Stopping::Crashing(crash) => {
+                self.bench.partition = None;
+                self.bench.disk.reboot(crash);
+                self.open(Stop::Unclean, start, high_watermark);
+            }
         }
+        assert_eq!(self.partition().log().end_offset().0, self.started_at, "nothing is lost");
     }
 
     /// The last stable offset is what the model says. After a start it is not known of the ends before whether they

@@ -123,6 +123,7 @@ async fn committed(broker: &str, topic: &str) -> Result<(), Failure> {
     Ok(())
 }
 
+#[expect(clippy::disallowed_methods, reason = "a program may read its environment")]
 async fn joined(broker: &str, group: &str, topic: &str, protocol: &str) -> Result<Consumer, Failure> {
     let session = std::env::var("SESSION_MS").unwrap_or_else(|_| "10000".to_owned());
     let mut pairs = vec![

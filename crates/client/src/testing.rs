@@ -267,21 +267,9 @@ impl World {
                 let level = self.transaction_version;
                 Self::answer::<ApiVersionsRequest>(&mut reader, version, |_| api_versions(level))
             }
-            ApiKey::FindCoordinator => Self::answer::<FindCoordinatorRequest>(&mut reader, version, |r| {
-                let coordinators = r.coordinator_keys.into_iter().map(|key| FoundCoordinator {
-                    key,
-                    node_id: 1,
-                    host: "broker".into(),
-                    port: 9001,
-                    ..FoundCoordinator::default()
-                });
-                let coordinators: Vec<_> = coordinators.collect();
-                let (node_id, host, port) = match version {
-                    ..4 => (1, "broker".to_owned(), 9001),
-                    _ => (0, String::new(), 0),
-                };
-                FindCoordinatorResponse { node_id, host, port, coordinators, ..Default::default() }
-            }),
+            ApiKey::FindCoordinator => {
+                Self::answer::<FindCoordinatorRequest>(&mut reader, version, |r| coordinators(r, version))
+            }
             ApiKey::Metadata => Self::answer::<MetadataRequest>(&mut reader, version, |r| self.metadata(r)),
             ApiKey::InitProducerId => Self::answer::<InitProducerIdRequest>(&mut reader, version, |_| {
                 self.producer_ids += 1;
@@ -529,6 +517,17 @@ impl FakeLog {
         }
         values
     }
+}
+
+/// Broker 1 coordinates everything.
+fn coordinators(request: FindCoordinatorRequest, version: i16) -> FindCoordinatorResponse {
+    let (host, port) = ("broker".to_owned(), 9001);
+    if version < 4 {
+        return FindCoordinatorResponse { node_id: 1, host, port, ..Default::default() };
+    }
+    let found = |key| FoundCoordinator { key, node_id: 1, host: host.clone(), port, ..Default::default() };
+    let coordinators = request.coordinator_keys.into_iter().map(found).collect();
+    FindCoordinatorResponse { coordinators, ..Default::default() }
 }
 
 fn api_versions(transaction_version: i16) -> ApiVersionsResponse {

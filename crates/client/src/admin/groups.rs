@@ -154,3 +154,6 @@ impl Question for RemoveMembers {
         Ok(keys.iter().take(1).map(|key| (key.clone(), Some(answer.clone()))).collect())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -296,11 +296,9 @@ impl Consumer {
 
     /// Leaves the group after a last commit; `is_closed` tells when that is done. Goes on with `attend`.
     pub fn close(&mut self, now: Now, cluster: &mut Cluster) {
-        if let Some(group) = &mut self.group {
-            if group.closing == Closing::No {
-                group.closing = Closing::Begun;
-                self.plan_leaving(now);
-            }
+        if let Some(group) = self.group.as_mut().filter(|group| group.closing == Closing::No) {
+            group.closing = Closing::Begun;
+            self.plan_leaving(now);
         }
         self.attend(now, cluster);
     }

@@ -382,10 +382,10 @@ impl Consumer {
 
     /// The same join once more: nothing has happened in between.
     fn join_at_once(&mut self, now: Now, cluster: &mut Cluster) {
-        if !self.join(now, cluster) {
-            if let Some(group) = &mut self.group {
-                group.plan.push_front(Act::Join);
-            }
+        if !self.join(now, cluster)
+            && let Some(group) = &mut self.group
+        {
+            group.plan.push_front(Act::Join);
         }
     }
 
@@ -494,10 +494,8 @@ impl Consumer {
         if let Err(error) = outcome {
             tracing::debug!("the group was left without an answer: {error}");
         }
-        if let Some(group) = &mut self.group {
-            if group.closing == Closing::Begun {
-                group.closing = Closing::Left;
-            }
+        if let Some(group) = self.group.as_mut().filter(|group| group.closing == Closing::Begun) {
+            group.closing = Closing::Left;
         }
     }
 }

@@ -10,6 +10,7 @@ mod mixed;
 mod once;
 mod script;
 mod tools;
+mod transactions;
 mod walkthrough;
 
 use std::path::PathBuf;
@@ -62,6 +63,11 @@ pub const ALL: &[Suite] = &[
         name: "once",
         about: "exactly once: a chain of transactional copies under kill -9",
         run: once::run,
+    },
+    Suite {
+        name: "transactions",
+        about: "transactions with Java's client and librdkafka: ends, fencing, offsets, timeouts; then under kill -9",
+        run: transactions::run,
     },
     Suite {
         name: "kill",

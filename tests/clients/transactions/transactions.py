@@ -15,7 +15,12 @@ def create(*topics):
     admin = AdminClient({"bootstrap.servers": broker})
     new = [NewTopic(topic, num_partitions=PARTITIONS) for topic in topics]
     for done in admin.create_topics(new, operation_timeout=30).values():
-        done.result(60)
+        try:
+            done.result(60)
+        except KafkaException as error:
+            # The answer to the first attempt may have been lost with the node.
+            if error.args[0].name() != "TOPIC_ALREADY_EXISTS":
+                raise
 
 
 def producer(name, timeout_ms=60_000):

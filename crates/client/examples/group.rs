@@ -4,9 +4,9 @@
 
 use std::time::Duration;
 
-use ottla_client::Properties;
 use ottla_client::consumer::TopicPartition;
 use ottla_client::net::{Consumer, RebalanceListener, Seat};
+use ottla_client::{ClientError, Properties};
 
 /// Says what happens.
 struct Loud;
@@ -26,6 +26,21 @@ impl RebalanceListener for Loud {
     fn lost(&mut self, _: &mut Seat<'_>, partitions: &[TopicPartition]) {
         println!("lost {}", list(partitions));
     }
+}
+
+/// How far the group has come in what this member has.
+async fn report(consumer: &mut Consumer) -> Result<(), ClientError> {
+    let owned = consumer.assignment();
+    let committed = consumer.committed(&owned).await?;
+    let (first, end) = (consumer.beginning_offsets(&owned).await?, consumer.end_offsets(&owned).await?);
+    // The first record that is not older than 1970 is the first there is.
+    let since = consumer.offsets_for_times(&owned.iter().map(|p| (p.clone(), 0)).collect()).await?;
+    for partition in &owned {
+        let at = committed.get(partition).map_or(first[partition], |committed| committed.offset);
+        let from = since.get(partition).copied().unwrap_or(end[partition]);
+        println!("{partition}: {at} of {from} to {}", end[partition]);
+    }
+    Ok(())
 }
 
 fn list(partitions: &[TopicPartition]) -> String {
@@ -73,6 +88,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
             consumer.commit().await?;
         }
     }
+    report(&mut consumer).await?;
     consumer.close(Duration::from_secs(10)).await;
     println!("left");
     Ok(())

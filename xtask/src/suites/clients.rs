@@ -6,14 +6,17 @@
 mod program;
 pub mod records;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use anyhow::{Context, ensure};
 
 use super::Stage;
 use crate::node::Node;
 use crate::report::Report;
+use crate::tools;
 pub use program::{Client, REQUIREMENTS};
 
 const CODECS: [&str; 5] = ["none", "gzip", "snappy", "lz4", "zstd"];
@@ -38,10 +41,55 @@ pub fn run(stage: &Stage, report: &mut Report) {
     }
     many_partitions(&clients, &node, report);
     many_segments(&clients, &mut node, report);
+    examples(&node, report);
     report.case(SUITE, "the node stops", || {
         node.stop()?;
         super::no_panic(&node)
     });
+}
+
+/// The examples of our own client: a member of a group, and copies in transactions.
+fn examples(node: &Node, report: &mut Report) {
+    let broker = node.address();
+    let ready = report.case(SUITE, "the examples of our client are there", || {
+        Ok((tools::example("verbs")?, tools::example("group")?, tools::example("transactions")?))
+    });
+    let Some((verbs, group, transactions)) = ready else { return };
+    report.case(SUITE, "example group: a member reads, commits and leaves", || {
+        said(&verbs, &["produce", &broker, "example", "0", "100"])?;
+        for protocol in ["group.protocol=classic", "group.protocol=consumer"] {
+            let arguments = [&broker, protocol, "example", protocol, "idle.seconds=8"];
+            let lines = said(&group, &arguments)?;
+            let read = lines.iter().filter(|line| line.contains('@')).count();
+            ensure!(read == 100, "{read} records were read with {protocol}: {lines:?}");
+            let (from, to) =
+                lines.iter().filter_map(|line| line.split_once(": ")).fold((0, 0), |sum, (_, row)| {
+                    let numbers: Vec<u64> = row.split(' ').filter_map(|word| word.parse().ok()).collect();
+                    (sum.0 + numbers.first().unwrap_or(&0), sum.1 + numbers.last().unwrap_or(&0))
+                });
+            ensure!((from, to) == (100, 100), "committed {from} of {to} with {protocol}: {lines:?}");
+            ensure!(lines.last().is_some_and(|line| line == "left"), "{lines:?}");
+        }
+        Ok(())
+    });
+    report.case(SUITE, "example transactions: what is aborted is not read", || {
+        let settings = ["max.poll.records=7", "abort.every=3", "idle.seconds=6"];
+        let arguments = [&[broker.as_str(), "copier", "example", "example-copy"][..], &settings[..]].concat();
+        let lines = said(&transactions, &arguments)?;
+        ensure!(lines.iter().any(|line| line.starts_with("aborted")), "nothing was aborted: {lines:?}");
+        let read = said(&verbs, &["committed", &broker, "example-copy"])?;
+        let values: BTreeSet<&str> = read.iter().filter_map(|line| line.split(' ').nth(3)).collect();
+        ensure!((read.len(), values.len()) == (100, 100), "{} records were copied: {read:?}", read.len());
+        Ok(())
+    });
+}
+
+/// Runs a program to its end; the lines that it printed.
+fn said(program: &Path, arguments: &[&str]) -> anyhow::Result<Vec<String>> {
+    let output = Command::new("timeout").arg("120").arg(program).args(arguments).output()?;
+    let complaints = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{}: {}\n{complaints}", program.display(), output.status);
+    Ok(String::from_utf8(output.stdout)?.lines().map(str::to_owned).collect())
 }
 
 /// What one client wrote: its topics and the lines that each of them must hold.

@@ -2,7 +2,8 @@
 //! (KIP-848), and at each moment every partition is with at most one of them.
 //!
 //! Classic consumers are eager, and give everything back before they join; or cooperative, and go on with what they have
-//! until they are told otherwise. Their leader deals the partitions out.
+//! until they are told otherwise. Their leader deals the partitions out. The first of each kind bears a static name, the
+//! same one: it is one consumer that is started with the one protocol and with the other (KIP-345).
 
 mod consumer;
 
@@ -33,6 +34,7 @@ const TOPICS: [(&str, i32); 2] = [("t1", 5), ("t2", 3)];
 #[derive(Debug, Default)]
 struct Classic {
     id: String,
+    instance: Option<String>,
     stage: Stage,
     generation: i32,
     /// Whom the leader has to give something, with what they have said.
@@ -118,7 +120,7 @@ impl World {
         let host = Host::new(BTreeMap::from([delay]), &cluster.image);
         let client = |number: usize| Client {
             id: format!("new{number}"),
-            instance: None,
+            instance: instance(number),
             epoch: None,
             wish: Wish::Names(TOPICS.iter().map(|(name, _)| (*name).to_owned()).collect()),
             owned: Owned::new(),
@@ -126,14 +128,15 @@ impl World {
             full: true,
             heard_us: 0,
         };
-        let classic = (0..3).map(|_| Classic::default()).collect();
+        let classic = (0..3).map(Classic::new).collect();
         Self { cluster, host, modern: (0..3).map(client).collect(), classic, manners }
     }
 
     fn happen(&mut self, event: &Event) {
         match event {
             Event::Start(at) => {
-                if self.modern[*at].epoch.is_none() {
+                let is_other = *at == 0 && self.classic[0].stage != Stage::Out;
+                if self.modern[*at].epoch.is_none() && !is_other {
                     self.modern[*at].epoch = Some(0);
                     self.modern[*at].heard_us = self.host.now.monotonic_us;
                 }
@@ -148,7 +151,8 @@ impl World {
             Event::Settle(at) => self.modern[*at].settle(),
             Event::Leave(at) => self.leave(*at),
             Event::StartClassic(at) => {
-                if self.classic[*at].stage == Stage::Out {
+                let is_other = *at == 0 && self.modern[0].epoch.is_some();
+                if self.classic[*at].stage == Stage::Out && !is_other {
                     self.classic[*at].stage = Stage::ToJoin;
                     self.classic[*at].heard_us = self.host.now.monotonic_us;
                 }
@@ -227,7 +231,8 @@ impl World {
         let request = ConsumerGroupHeartbeatRequest {
             group_id: "g".into(),
             member_id: client.id.clone(),
-            member_epoch: -1,
+            member_epoch: if client.instance.is_some() { -2 } else { -1 },
+            instance_id: client.instance.clone(),
             ..Default::default()
         };
         client.start_anew();
@@ -242,6 +247,7 @@ impl World {
         }
         let group_id = "g".to_owned();
         let member_id = client.id.clone();
+        let group_instance_id = client.instance.clone();
         let command = match client.stage {
             Stage::Out => return,
             Stage::ToJoin => Command::Join(
@@ -249,6 +255,7 @@ impl World {
                 JoinGroupRequest {
                     group_id,
                     member_id,
+                    group_instance_id,
                     session_timeout_ms: 45_000,
                     rebalance_timeout_ms: 60_000,
                     protocol_type: "consumer".into(),
@@ -265,7 +272,7 @@ impl World {
                     group_id,
                     member_id,
                     generation_id: client.generation,
-                    group_instance_id: None,
+                    group_instance_id,
                     protocol_type: Some("consumer".into()),
                     protocol_name: Some("deal".into()),
                     assignments: deal(&client.members),
@@ -273,12 +280,7 @@ impl World {
             ),
             Stage::There => Command::Heartbeat(
                 caller(4),
-                HeartbeatRequest {
-                    group_id,
-                    member_id,
-                    generation_id: client.generation,
-                    group_instance_id: None,
-                },
+                HeartbeatRequest { group_id, member_id, generation_id: client.generation, group_instance_id },
             ),
         };
         let sent_us = self.host.now.monotonic_us;
@@ -292,10 +294,14 @@ impl World {
 
     fn leave_classic(&mut self, at: usize) {
         let member_id = self.classic[at].id.clone();
-        if member_id.is_empty() || self.classic[at].stage == Stage::Out {
+        if self.classic[at].stage == Stage::Out || (member_id.is_empty() && at != 0) {
             return;
         }
-        self.classic[at] = Classic::default();
+        self.classic[at] = Classic::new(at);
+        if at == 0 {
+            // A static one says nothing.
+            return;
+        }
         let member = MemberIdentity { member_id, group_instance_id: None, reason: None };
         let request = LeaveGroupRequest { group_id: "g".into(), members: vec![member], ..Default::default() };
         self.ask(Command::Leave(caller(5), request));
@@ -420,17 +426,25 @@ impl World {
     }
 }
 
-/// Whether the reply says that the session goes on.
+/// Whether the reply says that the session goes on. A SyncGroup that only asks again does not.
 fn keeps_alive(reply: &Reply) -> bool {
     match reply {
         Reply::Join(response) => response.error_code == 0,
-        Reply::Sync(response) => response.error_code == 0,
         Reply::Heartbeat(response) => [0, Refusal::RebalanceInProgress.code()].contains(&response.error_code),
         _ => false,
     }
 }
 
+/// Who bears a static name.
+fn instance(number: usize) -> Option<String> {
+    (number == 0).then(|| "static".to_owned())
+}
+
 impl Classic {
+    fn new(number: usize) -> Self {
+        Self { instance: instance(number), ..Self::default() }
+    }
+
     fn lose_all(&mut self) {
         self.owned.clear();
         self.waits = None;
@@ -451,7 +465,7 @@ impl Classic {
     fn refused(&mut self, refusal: Refusal, manners: Manners) {
         match refusal {
             Refusal::RebalanceInProgress | Refusal::NotCoordinator => self.rejoin(manners),
-            Refusal::UnknownMemberId => {
+            Refusal::UnknownMemberId | Refusal::FencedInstanceId => {
                 self.lose_all();
                 self.id.clear();
             }

@@ -41,7 +41,18 @@ impl ConsumerGroup {
         }
         let names = roster.subscriptions.topics.names();
         roster.metadata_hash = group.topics.hash(scene.image, names);
+        if !group.reads_everything(scene.image) {
+            // The classic group owed a rebalance: a target has to be reckoned, whether the newcomer asks for it or not.
+            group.roster.epoch = group.roster.epoch.saturating_add(1);
+        }
         Ok(group)
+    }
+
+    /// Whether every partition of the topics that are wanted is in somebody's hands.
+    fn reads_everything(&self, image: &Image) -> bool {
+        let owners = &self.roster.owners;
+        let mut topics = self.roster.subscriptions.topics.names().filter_map(|name| image.topics.named(name));
+        topics.all(|topic| (0..topic.partition_count).all(|number| owners.has(topic.id, number)))
     }
 
     /// The records that make the group.

@@ -90,6 +90,10 @@ impl ConsumerGroup {
         self.reconcile(scene, &mut change, (target_epoch, &target), wish, reported)?;
         let session = self.session_timeout(scene);
         self.timers.set(Timer::of(&id, What::Session), session);
+        if change.before.classic().is_some() {
+            self.timers.cancel(&Timer::of(&id, What::Join));
+            self.timers.cancel(&Timer::of(&id, What::Sync));
+        }
         let times = scene.settings.consumer_times(scene.image, &self.roster.id);
         let has_new = change.before.assigned != change.after.assigned;
         let tells = request.member_epoch == 0 || is_full(request) || has_new;

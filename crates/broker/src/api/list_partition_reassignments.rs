@@ -7,18 +7,17 @@ use crate::answer::Answer;
 use crate::api::forward;
 use crate::context::Context;
 
-/// Passes it on.
+/// Passes it on. Kafka does not look at the time limit, which some clients leave at 0.
 pub fn answer(
     request: ListPartitionReassignmentsRequest,
-    context: &mut Context<'_>,
+    _: &mut Context<'_>,
 ) -> Answer<ListPartitionReassignmentsResponse> {
-    let deadline = Some(context.now.after_ms(i64::from(request.timeout_ms)));
     let pick = |reply| match reply {
         Reply::ListPartitionReassignments(response) => Some(response),
         _ => None,
     };
     let command = Command::ListPartitionReassignments(request);
-    forward::ask(command, deadline, pick, |refusal| ListPartitionReassignmentsResponse {
+    forward::ask(command, None, pick, |refusal| ListPartitionReassignmentsResponse {
         error_code: refusal.code(),
         ..Default::default()
     })

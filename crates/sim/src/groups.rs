@@ -52,6 +52,8 @@ pub struct GroupsWorld {
     wake: Option<u64>,
     idle_wakes: u64,
     planted: Planted,
+    /// Why the coordinator writes what it writes now.
+    cause: Freshness,
 }
 
 /// Something that will happen.
@@ -136,6 +138,7 @@ impl GroupsWorld {
             wake: None,
             idle_wakes: 0,
             planted: Planted::new(mutant),
+            cause: Freshness::Asked,
         };
         world.populate();
         world.schedule(0, Event::Begin { life: 0 });
@@ -337,7 +340,7 @@ impl GroupsWorld {
             let end = last.header().next_offset();
             for batch in &fresh {
                 self.trace.line(format_args!("{} {:x?}", self.now_us, batch.header));
-                self.checks.appended(batch, Freshness::New)?;
+                self.checks.appended(batch, self.cause)?;
             }
             self.commit_later(end);
         }
@@ -376,7 +379,10 @@ impl GroupsWorld {
         if self.host.deadline().is_some_and(|due| due <= self.now_us) {
             let (end, answered) = (self.host.journal.end(), self.figures.answered);
             self.host.tick(self.now_us, &self.cluster.image);
-            self.after_host()?;
+            self.cause = Freshness::Due;
+            let outcome = self.after_host();
+            self.cause = Freshness::Asked;
+            outcome?;
             let idle = end == self.host.journal.end() && answered == self.figures.answered;
             let again = self.host.deadline().is_some_and(|due| due <= self.now_us);
             self.idle_wakes = if idle && again { self.idle_wakes + 1 } else { 0 };
@@ -536,7 +542,7 @@ impl GroupsWorld {
             }
             Fault::Pause => {
                 self.figures.deaths += 1;
-                let until = self.now_us + 5_000_000 + self.random.below(5_000_000);
+                let until = self.now_us + 5_000_000 + self.random.below(12_000_000);
                 // A member that still commits lives, but does not come back when a rebalance wants it.
                 let commits_on = self.random.below(2) == 0;
                 let both = [Purpose::Membership, Purpose::Work];

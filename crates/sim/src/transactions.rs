@@ -206,9 +206,9 @@ impl TransactionsWorld {
             closing: Closing::NotYet,
             planted: Planted::new(mutant),
         };
-        for index in 0..CLIENTS {
+        for (index, name) in NAMES.into_iter().enumerate() {
             let timeout_ms = 1_000 + i32::try_from(world.random.below(5_000)).unwrap_or(0);
-            let client = Client::new(index, NAMES[index], version, timeout_ms);
+            let client = Client::new(index, name, version, timeout_ms);
             world.clients.push(Line { client, waits_for: None, last_arrival_us: 0 });
             world.schedule(1_000, Event::Start { client: index });
         }

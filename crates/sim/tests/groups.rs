@@ -9,7 +9,7 @@ use ottla_sim::{GroupsWorld, Trace, Violation};
 
 const BAD_MS: u64 = 20_000;
 /// A mutant has so many seeds to be caught in.
-const SEEDS_PER_MUTANT: u64 = 60;
+const SEEDS_PER_MUTANT: u64 = 80;
 
 fn run(seed: u64, mutant: Option<Mutant>) -> (Result<(), Violation>, GroupsWorld) {
     let mut world = GroupsWorld::new(seed, mutant, Trace::new());

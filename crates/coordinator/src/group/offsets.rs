@@ -124,8 +124,14 @@ impl Offsets {
 
     /// Whether a group has no offsets, neither committed nor held back.
     #[must_use]
-    pub fn is_empty(&self, group: &str) -> bool {
+    pub fn has_none_of(&self, group: &str) -> bool {
         self.groups.find(group).is_none()
+    }
+
+    /// Whether nothing is committed, and nothing held back.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.committed.is_empty() && self.pending.is_empty()
     }
 
     /// How many offsets are committed, of all groups.

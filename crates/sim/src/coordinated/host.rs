@@ -138,6 +138,8 @@ pub fn settings() -> Settings {
     let file = [
         ("node.id", "1"),
         ("group.min.session.timeout.ms", "1000"),
+        ("offsets.retention.minutes", "1"),
+        ("offsets.retention.check.interval.ms", "1500"),
         ("group.initial.rebalance.delay.ms", "300"),
         ("group.consumer.min.session.timeout.ms", "1000"),
         ("group.consumer.session.timeout.ms", "6000"),

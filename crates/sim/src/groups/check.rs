@@ -44,13 +44,14 @@ pub struct Checks {
     pub committed: CommittedOffsets,
     /// Whoever asks is answered once.
     pub answers: Answers,
+    codecs: Codecs,
 }
 
 /// What stands at one offset of the log.
 #[derive(Clone, Debug)]
 pub enum Entry {
     /// A record.
-    Record(Written, Record),
+    Record(Written, Box<Record>),
     /// The end of a transaction.
     Marker(Producer, Outcome),
 }
@@ -59,7 +60,7 @@ pub enum Entry {
 ///
 /// # Errors
 /// If it cannot be read.
-pub fn entries(batch: &StampedBatch) -> Result<Vec<(Offset, Entry)>, Violation> {
+fn entries(batch: &StampedBatch, codecs: &mut Codecs) -> Result<Vec<(Offset, Entry)>, Violation> {
     let unreadable = |error: &dyn std::fmt::Display| Violation {
         invariant: "the log can be read",
         what: error.to_string(),
@@ -67,7 +68,7 @@ pub fn entries(batch: &StampedBatch) -> Result<Vec<(Offset, Entry)>, Violation> 
     let header = batch.header();
     let producer = Producer { id: header.producer_id, epoch: header.producer_epoch };
     let transaction = header.is_transactional().then_some(producer);
-    let records = RecordsIter::of_body(header, batch.body.clone(), Limit::default(), &mut Codecs::new())
+    let records = RecordsIter::of_body(header, batch.body.clone(), Limit::default(), codecs)
         .map_err(|error| unreadable(&error))?;
     let mut entries = Vec::new();
     for view in records.views() {
@@ -86,7 +87,7 @@ pub fn entries(batch: &StampedBatch) -> Result<Vec<(Offset, Entry)>, Violation> 
         let record = Record::decode(view.key.unwrap_or_default(), view.value)
             .ok_or_else(|| unreadable(&"a record of no known type"))?;
         let written = Written { offset, timestamp_ms: records.timestamp_of(&view), transaction };
-        entries.push((offset, Entry::Record(written, record)));
+        entries.push((offset, Entry::Record(written, Box::new(record))));
     }
     Ok(entries)
 }
@@ -97,7 +98,7 @@ impl Checks {
     /// # Errors
     /// The first invariant that does not hold.
     pub fn appended(&mut self, batch: &StampedBatch, fresh: Freshness) -> Result<(), Violation> {
-        for (offset, entry) in entries(batch)? {
+        for (offset, entry) in entries(batch, &mut self.codecs)? {
             if let Entry::Record(_, record) = &entry {
                 self.owners.read(record);
             }
@@ -116,8 +117,10 @@ impl Checks {
 /// Whether a batch is read for the first time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Freshness {
-    /// Just appended.
-    New,
+    /// Just appended, because somebody has asked for something.
+    Asked,
+    /// Just appended, because it was time.
+    Due,
     /// Read again, because what followed it is lost.
     Again,
 }

@@ -64,7 +64,7 @@ impl Visitors {
                 let require_stable = random.below(2) == 0;
                 Command::FetchOffsets(caller, FetchOffsets { group, require_stable })
             }
-            10..13 => self.commit(caller, topic, partition_index),
+            10..13 => self.commit(caller, topic, partition_index, random),
             _ => self.commit_in_transaction(caller, topic, partition_index, random),
         }
     }
@@ -88,7 +88,7 @@ impl Visitors {
         format!("v.{}", self.tokens)
     }
 
-    fn commit(&mut self, caller: Caller, topic: usize, partition_index: i32) -> Command {
+    fn commit(&mut self, caller: Caller, topic: usize, partition_index: i32, random: &mut Random) -> Command {
         let token = self.token();
         let partition = OffsetCommitRequestPartition {
             partition_index,
@@ -104,10 +104,12 @@ impl Visitors {
         let request = OffsetCommitRequest {
             group_id: ALONE.to_owned(),
             generation_id_or_member_epoch: -1,
+            // Old clients say how long it is to be kept.
+            retention_time_ms: if random.below(2) == 0 { 2_000 } else { -1 },
             topics: vec![topic],
             ..Default::default()
         };
-        Command::CommitOffsets(Caller { version: 10, ..caller }, request)
+        Command::CommitOffsets(Caller { version: 4, ..caller }, request)
     }
 
     fn commit_in_transaction(

@@ -10,6 +10,7 @@ use ottla_protocol::time::Deadline;
 
 use super::{Committed, CommittingGroup, Offsets};
 use crate::group::record::Record;
+use crate::mutant::Mutant;
 
 /// So many tombstones share a batch; a look at the groups pauses there. They must fit into `max.message.bytes`.
 pub const TOMBSTONES_AT_ONCE: usize = 1_000;
@@ -59,6 +60,8 @@ impl Offsets {
         (name, group): (&str, &dyn CommittingGroup),
         records: &mut Vec<Record>,
     ) -> Rest {
+        let retention_ms = if self.planted.has(Mutant::OffsetsExpireAtOnce) { 0 } else { retention_ms };
+        let sees_open = !self.planted.has(Mutant::ExpiryIgnoresTransactions);
         let Some(number) = self.groups.find(name) else { return Rest::Nothing };
         let expiry = group.expiry();
         let mut rest =
@@ -76,7 +79,7 @@ impl Offsets {
             subscribed = Some((place.topic, is_subscribed));
             if !is_subscribed
                 && expiry.has_expired(committed, now.wall_ms, retention_ms)
-                && !self.is_open(*place)
+                && !(sees_open && self.is_open(*place))
             {
                 records.push(self.tombstone(*place));
             } else {

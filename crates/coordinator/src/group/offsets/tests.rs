@@ -294,9 +294,9 @@ fn a_deleted_group_takes_with_it_what_transactions_hold_back() {
     let records = offsets.delete_all("g");
     assert_eq!(records.len(), 2, "one for each partition");
     take(&mut offsets, 300, None, records);
-    assert!(offsets.is_empty("g"));
+    assert!(offsets.has_none_of("g"));
     offsets.apply_marker(ProducerId(9), Outcome::Committed);
-    assert!(offsets.is_empty("g"), "what is deleted does not come back");
+    assert!(offsets.has_none_of("g"), "what is deleted does not come back");
 }
 
 #[test]
@@ -309,7 +309,7 @@ fn offsets_go_with_their_topic_but_not_with_its_namesake() {
     let records = offsets.topics_deleted(&[(id(1), "t".into())]);
     assert_eq!(records.len(), 2);
     take(&mut offsets, 300, None, records);
-    assert!(offsets.is_empty("g") && offsets.topics.find("t").is_none());
+    assert!(offsets.has_none_of("g") && offsets.topics.find("t").is_none());
     // Committed by name alone, before topics had ids in here.
     let ask = request(-1, &[(0, 5, "")]);
     let (mut records, _) = Offsets::commit(NOON, 9, ask, None, MAX).unwrap();
@@ -537,7 +537,7 @@ proptest! {
         for group in ["g0", "g1"] {
             let records = offsets.delete_all(group);
             take(&mut offsets, 1_000, None, records);
-            prop_assert!(offsets.is_empty(group));
+            prop_assert!(offsets.has_none_of(group));
         }
         prop_assert_eq!(offsets.len(), 0);
         prop_assert_eq!(offsets.open_transactions().count(), 0);

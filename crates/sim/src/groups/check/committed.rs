@@ -34,7 +34,12 @@ struct Commit {
     at: Offset,
     offset: i64,
     token: String,
+    /// When it may go by itself.
+    ends_ms: i64,
 }
+
+/// As in the settings.
+const RETENTION_MS: i64 = 60_000;
 
 impl CommittedOffsets {
     /// Takes in what stands at an offset of the log.
@@ -43,9 +48,18 @@ impl CommittedOffsets {
     /// If a member has committed less than was committed.
     pub fn read(&mut self, at: Offset, entry: Entry, fresh: Freshness) -> Result<(), Violation> {
         match entry {
-            Entry::Record(written, Record::OffsetCommit(key, value)) => {
+            Entry::Record(written, record) => {
+                let Record::OffsetCommit(key, value) = *record else { return Ok(()) };
                 let key = (key.group, key.topic, key.partition);
-                let commit = value.map(|value| Commit { at, offset: value.offset, token: value.metadata });
+                let commit = value.map(|value| Commit {
+                    at,
+                    offset: value.offset,
+                    token: value.metadata,
+                    ends_ms: match value.expire_timestamp {
+                        -1 => value.commit_timestamp + RETENTION_MS,
+                        ends_ms => ends_ms,
+                    },
+                });
                 if let Some(commit) = &commit {
                     // A request that comes twice is written twice; the first is good enough.
                     self.tokens.entry(commit.token.clone()).or_insert(at);
@@ -56,6 +70,9 @@ impl CommittedOffsets {
                         self.note_held_back(key, at);
                     }
                     (None, _) => {
+                        if fresh == Freshness::Due {
+                            self.may_expire(&key, written.timestamp_ms)?;
+                        }
                         self.pending.values_mut().for_each(|pending| {
                             pending.remove(&key);
                         });
@@ -63,7 +80,7 @@ impl CommittedOffsets {
                         self.set(key, at, None);
                     }
                     (commit, None) => {
-                        if fresh == Freshness::New {
+                        if fresh != Freshness::Again {
                             self.not_back(&key, commit.as_ref())?;
                         }
                         self.set(key, at, commit);
@@ -80,7 +97,6 @@ impl CommittedOffsets {
                     }
                 }
             }
-            Entry::Record(..) => {}
         }
         Ok(())
     }
@@ -159,6 +175,19 @@ impl CommittedOffsets {
             }
         }
         Ok(())
+    }
+
+    /// What goes by itself has been there for its time, and no transaction is about to replace it.
+    fn may_expire(&self, key: &Key, now_ms: i64) -> Result<(), Violation> {
+        let commit = self.history.get(key).and_then(|versions| versions.last()?.1.as_ref());
+        let held_back = self.pending.values().any(|pending| pending.contains_key(key));
+        match commit {
+            Some(commit) if now_ms >= commit.ends_ms && !held_back => Ok(()),
+            _ => violation(
+                "nothing expires before its time",
+                format!("{key:?} at {now_ms}: {commit:?}, held back by a transaction: {held_back}"),
+            ),
+        }
     }
 
     /// What is committed now.

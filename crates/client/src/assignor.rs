@@ -6,9 +6,9 @@
 mod balance;
 mod even;
 mod range;
+mod remembered;
 mod round_robin;
 mod sticky;
-mod user_data;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -125,9 +125,11 @@ impl Assignor {
     pub(crate) fn subscription(self, me: &Me<'_>) -> Bytes {
         let user_data = match self {
             Self::Range | Self::RoundRobin => None,
-            Self::Sticky => me.last.map(|(partitions, generation)| user_data::sticky(partitions, generation)),
+            Self::Sticky => {
+                me.last.map(|(partitions, generation)| remembered::sticky(partitions, generation))
+            }
             Self::CooperativeSticky => {
-                Some(user_data::cooperative(me.last.map_or(NO_GENERATION, |(_, generation)| generation)))
+                Some(remembered::cooperative(me.last.map_or(NO_GENERATION, |(_, generation)| generation)))
             }
         };
         let topic = |(topic, partitions): (&str, Vec<i32>)| consumer_protocol_subscription::TopicPartition {

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Assignment, Assignor, Member, NO_GENERATION, Topics, balance, even, user_data};
+use super::{Assignment, Assignor, Member, NO_GENERATION, Topics, balance, even, remembered};
 use crate::consumer::TopicPartition;
 
 /// A member with what it claims.
@@ -46,14 +46,14 @@ pub(super) fn claims(assignor: Assignor, members: &[Member]) -> Vec<Claim<'_>> {
 fn claimed_by_data(member: &Member) -> (Vec<TopicPartition>, Option<i32>) {
     match member.user_data.as_ref().filter(|bytes| !bytes.is_empty()) {
         None => (Vec::new(), None),
-        Some(bytes) => user_data::read_sticky(bytes).unwrap_or((Vec::new(), Some(NO_GENERATION))),
+        Some(bytes) => remembered::read_sticky(bytes).unwrap_or((Vec::new(), Some(NO_GENERATION))),
     }
 }
 
 fn claimed_by_field(member: &Member) -> (Vec<TopicPartition>, Option<i32>) {
     let written = || {
         let bytes = member.user_data.as_ref()?;
-        Some(user_data::read_cooperative(bytes).unwrap_or(NO_GENERATION))
+        Some(remembered::read_cooperative(bytes).unwrap_or(NO_GENERATION))
     };
     (member.owned.clone(), member.generation.or_else(written))
 }

@@ -71,7 +71,7 @@ impl Case {
             for member in &mut members {
                 // Members of an eager group own nothing; their assignor remembers.
                 let owned = std::mem::take(&mut member.owned);
-                member.user_data = member.generation.map(|generation| user_data::sticky(&owned, generation));
+                member.user_data = member.generation.map(|generation| remembered::sticky(&owned, generation));
             }
         }
         let mut assignment = assignor.assign(&self.topics, &members);
@@ -163,18 +163,18 @@ fn nothing_changes_hands_within_one_cooperative_rebalance() {
 #[test]
 fn what_java_writes_is_read_and_written() {
     let owned = [TopicPartition::new("t", 1), TopicPartition::new("t", 0), TopicPartition::new("a", 2)];
-    let bytes = user_data::sticky(&owned, 7);
+    let bytes = remembered::sticky(&owned, 7);
     let expected = [
         0, 0, 0, 2, 0, 1, b'a', 0, 0, 0, 1, 0, 0, 0, 2, 0, 1, b't', 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 1, 0, 0,
         0, 7,
     ];
     assert_eq!(bytes[..], expected);
-    let (read, generation) = user_data::read_sticky(&bytes).unwrap();
+    let (read, generation) = remembered::read_sticky(&bytes).unwrap();
     assert_eq!((read.len(), generation), (3, Some(7)));
-    let (_, generation) = user_data::read_sticky(&bytes.slice(..bytes.len() - 4)).unwrap();
+    let (_, generation) = remembered::read_sticky(&bytes.slice(..bytes.len() - 4)).unwrap();
     assert_eq!(generation, None);
-    assert_eq!(user_data::read_sticky(&bytes.slice(..9)), None);
-    assert_eq!(user_data::read_cooperative(&user_data::cooperative(5)), Some(5));
+    assert_eq!(remembered::read_sticky(&bytes.slice(..9)), None);
+    assert_eq!(remembered::read_cooperative(&remembered::cooperative(5)), Some(5));
 }
 
 #[test]
@@ -265,7 +265,7 @@ proptest! {
             for member in &mut members {
                 member.owned.clone_from(&first[&member.id]);
                 member.generation = Some(1);
-                member.user_data = Some(user_data::sticky(&member.owned, 1));
+                member.user_data = Some(remembered::sticky(&member.owned, 1));
             }
             let mut second = assignor.assign(&topics, &members);
             let mut first = first;

@@ -169,6 +169,14 @@ impl Group {
         self.questions.retain(|_, (_, question)| other(question));
     }
 
+    /// Whether a join is under way, whose answer tells more than any to an older question.
+    fn is_joining(&self) -> bool {
+        match &self.member {
+            Member::Classic(classic) => classic.is_joining(),
+            Member::Reconciling(_) => false,
+        }
+    }
+
     /// Whether it wants to be a member and is none at present.
     fn is_outsider(&self) -> bool {
         self.subscription.is_some() && self.identity().generation < 0
@@ -189,6 +197,15 @@ impl Consumer {
         if group.closing != Closing::No {
             return;
         }
+        if group.plan.contains(&Act::Leave) {
+            // Nobody waits for the end of the farewell any more.
+            group.plan.clear();
+            group.told = None;
+            let all: Vec<_> = self.partitions.keys().cloned().collect();
+            self.let_go(now, cluster, all);
+            self.leave(now, cluster);
+        }
+        let Some(group) = &mut self.group else { return };
         if !group.subscription.is_some() {
             // Partitions that were assigned by hand are the group's business from now on.
             self.partitions.clear();
@@ -353,7 +370,8 @@ impl Consumer {
     pub fn attend_by(&self) -> Option<Deadline> {
         let group = self.group.as_ref()?;
         let plan = group.plan.front().and_then(Act::deadline);
-        [plan, group.commit_at].into_iter().flatten().min()
+        let commit = group.commit_at.filter(|_| group.closing == Closing::No);
+        [plan, commit].into_iter().flatten().min()
     }
 
     /// Takes the end of a call to the coordinator; false if it is none.
@@ -528,6 +546,7 @@ impl Consumer {
                 let refusal = error.refusal();
                 group.commits.end(Err(error));
                 match refusal {
+                    _ if group.is_joining() => {}
                     Some(Refusal::UnknownMemberId | Refusal::IllegalGeneration) => self.membership_lost(now),
                     Some(Refusal::RebalanceInProgress) => self.rejoin_wanted(),
                     _ => {}

@@ -265,10 +265,15 @@ impl Producer {
     ) -> Result<(), TransactionError> {
         let Some(transaction) = &mut self.transaction else { return Err(not_transactional()) };
         if let Some(under_way) = &transaction.under_way {
-            return match *under_way == act {
-                true => Ok(()),
-                false => Err(TransactionError::Misused("Another operation of the transaction is under way")),
-            };
+            match (*under_way == act, under_way, &act) {
+                (true, ..) => return Ok(()),
+                // Offsets that cannot be committed need not be.
+                (false, Transact::Offsets(..), Transact::Abort) => {}
+                _ => {
+                    let why = "Another operation of the transaction is under way";
+                    return Err(TransactionError::Misused(why));
+                }
+            }
         }
         match (&transaction.stage, &act) {
             (Stage::Over(error), _) => return Err(error.clone()),

@@ -118,6 +118,11 @@ impl Classic {
         self.generation >= 0 && speaks
     }
 
+    /// Whether it has asked to be let in, and the answer will tell what holds.
+    pub(super) fn is_joining(&self) -> bool {
+        matches!(self.stage, Stage::Joining | Stage::Syncing(_))
+    }
+
     /// It is no member any more; what it owns is lost.
     fn reset(&mut self) {
         self.lost = true;
@@ -247,6 +252,8 @@ impl Consumer {
                     classic.beats.session = Some(now.after(session_timeout));
                 }
             }
+            // It was sent before the join.
+            Err(_) if group.is_joining() => {}
             Err(error) => self.trouble(now, node, error),
         }
     }

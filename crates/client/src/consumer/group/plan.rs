@@ -164,7 +164,7 @@ impl Consumer {
         group.told = Some(if lost { Rebalance::Lost(gone) } else { Rebalance::Revoked(gone) });
     }
 
-    fn let_go(&mut self, now: Now, cluster: &mut Cluster, partitions: Vec<TopicPartition>) {
+    pub(super) fn let_go(&mut self, now: Now, cluster: &mut Cluster, partitions: Vec<TopicPartition>) {
         for partition in &partitions {
             self.partitions.remove(partition);
             if let Some(group) = &mut self.group {

@@ -580,3 +580,78 @@ fn partitions_assigned_by_hand_begin_where_the_group_stands() {
     assert_eq!((commit.generation_id_or_member_epoch, commit.member_id.as_str()), (-1, ""));
     assert!(bench.world.heard::<JoinGroupRequest>().is_empty());
 }
+
+#[test]
+fn an_old_commits_refusal_does_not_disturb_a_join() {
+    let mut bench = Bench::new(&[
+        ("enable.auto.commit", "false"),
+        ("partition.assignment.strategy", "cooperative-sticky"),
+    ]);
+    bench.joins(Assignor::CooperativeSticky, 1, "leader", &[]);
+    bench.syncs(&[0]);
+    bench.stands(&[(0, -1)]);
+    bench.subscribe(&["t"]);
+    bench.attend();
+    bench.beats(Some(Refusal::RebalanceInProgress));
+    bench.pass(3001);
+    // The commit goes out just before the join, and is answered after it was sent.
+    bench.commits(&[0], Some(Refusal::IllegalGeneration));
+    bench.joins(Assignor::CooperativeSticky, 2, "leader", &[]);
+    bench.syncs(&[0]);
+    let positions = bench.consumer.positions();
+    bench.consumer.commit(bench.world.now, &mut bench.world.cluster, positions);
+    bench.consumer.attend(bench.world.now, &mut bench.world.cluster);
+    bench.attend();
+    assert_eq!(bench.world.heard::<JoinGroupRequest>().len(), 2);
+    assert_eq!(bench.consumer.group_metadata().unwrap().member.generation, 2);
+    assert_eq!(bench.owned(), list(&[0]));
+}
+
+#[test]
+fn who_subscribes_again_while_leaving_is_let_in_again() {
+    let mut bench = Bench::new(&[]);
+    bench.follows(&[0]);
+    assert_eq!(bench.read(), 3);
+    // The last commit is never answered, so the farewell hangs.
+    bench.consumer.unsubscribe(bench.world.now, &mut bench.world.cluster);
+    assert!(bench.consumer.subscription().is_some());
+    bench.subscribe(&["t"]);
+    assert!(bench.owned().is_empty());
+    bench.settle();
+    assert_eq!(bench.world.asked().last(), Some(&ApiKey::LeaveGroup));
+    assert!(matches!(bench.consumer.subscription(), Some(Subscription::Topics(_))));
+}
+
+#[test]
+fn a_silent_owner_costs_a_member_of_a_consumer_group_its_place() {
+    let mut bench = Bench::reconciles(&[("max.poll.interval.ms", "1500")], &[0]);
+    bench.told(3, None);
+    bench.pass(1001);
+    bench.told(-1, None);
+    bench.pass(1001);
+    assert_eq!(bench.beaten().last().unwrap().member_epoch, -1);
+    bench.consumer.hooks(Hooks::Owner);
+    bench.attend();
+    assert_eq!(bench.consumer.rebalance(), Some(&Rebalance::Lost(list(&[0]))));
+    bench.told(9, target(&[1]));
+    bench.consumer.rebalanced(bench.world.now, &mut bench.world.cluster);
+    bench.attend();
+    assert_eq!(bench.beaten().last().unwrap().member_epoch, 0);
+}
+
+#[test]
+fn a_member_that_waits_wants_to_be_woken_only_in_time() {
+    let mut bench = Bench::new(&[]);
+    bench.follows(&[0]);
+    bench.read();
+    for _ in 0..20 {
+        bench.commits(&[0], None);
+        bench.beats(None);
+        bench.attend();
+        let deadlines = [bench.consumer.deadline(), bench.consumer.attend_by()];
+        for deadline in deadlines.into_iter().flatten() {
+            assert!(!bench.world.now.reached(deadline), "it would be asked over and over");
+        }
+        bench.pass(700);
+    }
+}

@@ -95,7 +95,10 @@ impl Producer {
                     ApiError::check(row.error_code, None)?;
                 }
                 transaction.started = true;
-                transaction.finish(Ok(()));
+                // Unless the transaction is being aborted by now.
+                if matches!(transaction.under_way, Some(Transact::Offsets(..))) {
+                    transaction.finish(Ok(()));
+                }
             }
             Question::End => {
                 let response = reply.decode::<EndTxnRequest>()?;

@@ -74,6 +74,8 @@ impl Producer {
         match question {
             Question::Coordinator => transaction.coordinator = Search::Asked,
             Question::GroupCoordinator => transaction.group_coordinator = Search::Asked,
+            // Whatever becomes of the offsets, the group may be part of the transaction from now on.
+            Question::Offsets => transaction.started |= transaction.implicit,
             _ => {}
         }
         let to = if target < 0 { Target::Any } else { Target::Node(target) };

@@ -367,3 +367,17 @@ fn closing_aborts_what_is_open() {
     assert!(!bench.producer.has_transaction());
     assert!(!bench.world.heard::<EndTxnRequest>()[0].committed);
 }
+
+#[test]
+fn offsets_that_cannot_be_committed_can_be_aborted() {
+    let mut bench = Bench::begun(2);
+    bench.offsets_taken(Some(Refusal::UnknownTopicOrPartition));
+    let (metadata, offsets) = group();
+    assert_eq!(bench.transact(Transact::Offsets(metadata, offsets)), None);
+    bench.pass(50);
+    bench.ended(None, Some((5, 2)));
+    assert_eq!(bench.transact(Transact::Abort), None);
+    bench.pass(300);
+    assert_eq!(bench.producer.transacted(), Some(Ok(())));
+    bench.producer.begin().unwrap();
+}

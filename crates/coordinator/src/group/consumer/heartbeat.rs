@@ -88,13 +88,13 @@ impl ConsumerGroup {
         let (target_epoch, target) = self.find_target(scene, outcome, &mut change);
         let reported = request.topic_partitions.as_deref();
         self.reconcile(scene, &mut change, (target_epoch, &target), wish, reported)?;
-        let session = self.session_timeout(scene);
+        let times = scene.settings.consumer_times(scene.image, &self.roster.id);
+        let session = scene.now.after_ms(times.session_timeout_ms.into());
         self.timers.set(Timer::of(&id, What::Session), session);
         if change.before.classic().is_some() {
             self.timers.cancel(&Timer::of(&id, What::Join));
             self.timers.cancel(&Timer::of(&id, What::Sync));
         }
-        let times = scene.settings.consumer_times(scene.image, &self.roster.id);
         let has_new = change.before.assigned != change.after.assigned;
         let tells = request.member_epoch == 0 || is_full(request) || has_new;
         let answer = ConsumerGroupHeartbeatResponse {

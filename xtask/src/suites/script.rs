@@ -72,6 +72,15 @@ struct Call {
     exit: i32,
 }
 
+/// What answers are for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// They are compared with those of the file.
+    Compare,
+    /// They replace those of the file.
+    Rewrite,
+}
+
 /// Whose tools are run.
 enum Side {
     Theirs(ApacheTools),
@@ -99,13 +108,14 @@ impl Script<'_> {
         let update = std::env::var_os("UPDATE").is_some() && !self.stage.server.is_ottla();
         let theirs = report.case(suite, "Apache Kafka's tools", || Ok(ApacheTools::start()?));
         if let Some(tools) = theirs {
-            let answers = self.pass(&mut Side::Theirs(tools), &calls, &node, report, update);
+            let purpose = if update { Purpose::Rewrite } else { Purpose::Compare };
+            let answers = self.pass(&mut Side::Theirs(tools), &calls, &node, report, purpose);
             if update {
                 report.case(suite, "rewriting the answers", || self.rewrite(&calls, &answers));
                 return;
             }
         }
-        self.pass(&mut Side::Ours, &calls, &node, report, false);
+        self.pass(&mut Side::Ours, &calls, &node, report, Purpose::Compare);
         report.case(suite, "the node stops", || node.stop());
     }
 
@@ -121,7 +131,7 @@ impl Script<'_> {
         calls: &[Call],
         node: &Node,
         report: &mut Report,
-        update: bool,
+        purpose: Purpose,
     ) -> Vec<Option<Answer>> {
         let whose = if matches!(side, Side::Ours) { "ours" } else { "theirs" };
         let mut answers: Vec<Option<Answer>> = vec![None; calls.len()];
@@ -130,37 +140,45 @@ impl Script<'_> {
             if call.only_ours && whose == "theirs" {
                 continue;
             }
-            let ended = match call.mark {
-                Mark::Wait => {
-                    sleep(Duration::from_millis(call.line.trim().parse().unwrap_or(0)));
-                    Vec::new()
+            match call.mark {
+                Mark::Wait => sleep(Duration::from_millis(call.line.trim().parse().unwrap_or(0))),
+                Mark::Beside => {
+                    let name = format!("{whose}, beside: {}", call.line);
+                    let start = || Beside::start(self.stage, side, call, node);
+                    beside.extend(report.case(self.suite, &name, start).map(|started| (at, started)));
                 }
-                Mark::Beside => match Beside::start(self.stage, side, call, node) {
-                    Ok(started) => {
-                        beside.push((at, started));
-                        Vec::new()
-                    }
-                    Err(error) => vec![(at, Err(error))],
-                },
                 Mark::Stop => {
-                    std::mem::take(&mut beside).into_iter().map(|(at, tool)| (at, tool.stop())).collect()
+                    for (at, tool) in std::mem::take(&mut beside) {
+                        let answer = || tool.stop();
+                        answers[at] = self.judge((whose, &calls[at]), node, report, purpose, answer);
+                    }
                 }
-                Mark::Until => vec![(at, side.call_until(self.stage, call, node))],
                 _ => {
-                    let answer = side.call(self.stage, call, node);
-                    settle(call);
-                    vec![(at, answer)]
-                }
-            };
-            for (at, answer) in ended {
-                answers[at] = answer.as_ref().ok().map(|answer| masked(answer, node, calls[at].mark));
-                if !update {
-                    let name = format!("{whose}: {}", calls[at].line);
-                    report.case(self.suite, &name, || compare(&calls[at], answer?, node));
+                    let answer = || side.call_until(self.stage, call, node);
+                    answers[at] = self.judge((whose, call), node, report, purpose, answer);
                 }
             }
         }
         answers
+    }
+
+    /// Compares an answer with what it should be, unless that is to be written anew; the answer, masked.
+    fn judge(
+        &self,
+        (whose, call): (&str, &Call),
+        node: &Node,
+        report: &mut Report,
+        purpose: Purpose,
+        answer: impl FnOnce() -> anyhow::Result<Answer>,
+    ) -> Option<Answer> {
+        let mut got = None;
+        let name = format!("{whose}: {}", call.line);
+        report.case(self.suite, &name, || {
+            let answer = answer()?;
+            got = Some(masked(&answer, node, call.mark));
+            if purpose == Purpose::Rewrite { Ok(()) } else { compare(call, answer, node) }
+        });
+        got
     }
 
     fn rewrite(&self, calls: &[Call], answers: &[Option<Answer>]) -> anyhow::Result<()> {
@@ -190,17 +208,27 @@ impl Side {
 }
 
 impl Side {
-    /// Repeats a call until it answers as it should, or for too long.
+    /// Calls, and repeats that where it must answer so in the end.
     fn call_until(&mut self, stage: &Stage, call: &Call, node: &Node) -> anyhow::Result<Answer> {
         let until = Instant::now() + UNTIL_AT_MOST;
         loop {
             let answer = self.call(stage, call, node)?;
-            if compare(call, answer.clone(), node).is_ok() || Instant::now() > until {
+            let is_so = || compare(call, answer.clone(), node).is_ok();
+            if call.mark != Mark::Until || is_so() || Instant::now() > until {
+                settle(call);
+                keep(call, &answer, node)?;
                 return Ok(answer);
             }
             sleep(Duration::from_millis(100));
         }
     }
+}
+
+/// A call may end with `> file`, as in a shell.
+fn keep(call: &Call, answer: &Answer, node: &Node) -> anyhow::Result<()> {
+    let Some((_, file)) = call.line.split_once(" > ") else { return Ok(()) };
+    let file = file.trim().replace("{d}", &node.folder().display().to_string());
+    fs::write(&file, &answer.out).with_context(|| file.clone())
 }
 
 /// A tool in a process of its own, killed when it is dropped.
@@ -310,7 +338,8 @@ fn lines(text: &str) -> String {
 /// The tool's name and arguments; double quotes hold words together. `{b}` is the node's address, `{d}` a folder.
 fn words(call: &Call, node: &Node) -> Vec<String> {
     let folder = node.folder().display().to_string();
-    let line = call.line.replace("{b}", &node.address()).replace("{d}", &folder);
+    let line = call.line.split(" > ").next().unwrap_or_default();
+    let line = line.replace("{b}", &node.address()).replace("{d}", &folder);
     let mut words: Vec<String> = Vec::new();
     for (at, part) in line.split('"').enumerate() {
         if at % 2 == 1 {

@@ -81,7 +81,8 @@ pub enum Message {
     Image(Arc<Publication>),
     /// A log directory has failed: nothing in it is served any more.
     DirectoryFailed(usize),
-    /// The image is that of a broker that has caught up: what is on the disk and not in it is a stray.
+    /// The image is that of a broker that has caught up: what is on the disk and not in it is a stray, and a topic that
+    /// is not in it has been deleted.
     CaughtUp,
     /// Close every partition in good order, then report to control.
     Stop,
@@ -147,6 +148,8 @@ pub struct Core {
     pending: VecDeque<Pending>,
     /// [`Message::Load`] is under way.
     loads: bool,
+    /// Coordinators load from now on: in an older image they would take what was made later for deleted.
+    has_caught_up: bool,
     /// What this core's coordinators want done by others.
     errands: Errands,
 }
@@ -186,6 +189,7 @@ impl Core {
             deadlines: BTreeSet::new(),
             pending: VecDeque::new(),
             loads: false,
+            has_caught_up: false,
             errands,
         }
     }
@@ -256,7 +260,13 @@ impl Core {
                 out.push(Output::ToControl(control::Input::Applied { core: self.id, offset }));
             }
             Message::DirectoryFailed(directory) => self.shard.directory_failed(directory),
-            Message::CaughtUp => self.shard.set_strays_aside(&self.image),
+            Message::CaughtUp => {
+                self.has_caught_up = true;
+                // One core looks for all.
+                if self.id == CoreId(0) {
+                    self.shard.set_strays_aside(&self.image);
+                }
+            }
             Message::Stop => self.shard.close(now),
         }
     }
@@ -311,7 +321,7 @@ impl Core {
                 None => break,
             }
         }
-        if self.shard.is_loading() && !self.loads {
+        if self.has_caught_up && self.shard.is_loading() && !self.loads {
             self.loads = true;
             out.push(Output::ToCore(self.id, Message::Load));
         }

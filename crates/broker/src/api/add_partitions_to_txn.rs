@@ -4,15 +4,14 @@
 //! the partitions take part (KIP-890). v2 PRODUCER_FENCED, v5 TRANSACTION_ABORTABLE.
 
 use ottla_coordinator::transaction::{Command, Reply, TransactionVersion};
-use ottla_metadata::Image;
+use ottla_protocol::Refusal;
 use ottla_protocol::messages::add_partitions_to_txn::{
     AddPartitionsToTxnPartitionResult, AddPartitionsToTxnResult, AddPartitionsToTxnTopicResult,
     AddPartitionsToTxnTransaction,
 };
 use ottla_protocol::messages::{AddPartitionsToTxnRequest, AddPartitionsToTxnResponse};
-use ottla_protocol::{PartitionId, Refusal};
 
-use crate::answer::Answer;
+use crate::answer::{Answer, Question};
 use crate::api::transact;
 use crate::context::Context;
 
@@ -44,8 +43,8 @@ pub fn answer(
                 |result| result,
                 |(index, transaction)| match transact::reply(&mut replies, index) {
                     Ok(Reply::AddPartitions(result)) => result,
-                    Ok(_) => result(&transaction, |_, _| Some(Refusal::UnknownServerError)),
-                    Err(refusal) => result(&transaction, |_, _| Some(refusal)),
+                    Ok(_) => result(&transaction, Refusal::UnknownServerError),
+                    Err(refusal) => result(&transaction, refusal),
                 },
             )
         });
@@ -67,41 +66,23 @@ fn transactions(request: AddPartitionsToTxnRequest, version: i16) -> Vec<AddPart
     }]
 }
 
-/// The question to a transaction's coordinator, or the result where it need not be asked: one partition that is not
-/// there spoils all.
+/// The question to a transaction's coordinator, or the result where there is nobody to ask.
 fn ask(
     transaction: &AddPartitionsToTxnTransaction,
     protocol: TransactionVersion,
     context: &Context<'_>,
-) -> Result<crate::answer::Question, AddPartitionsToTxnResult> {
-    let is_there = |topic: &str, index: i32| exists(context.image, topic, index);
-    let named = transaction.topics.iter();
-    let all = named.flat_map(|topic| topic.partitions.iter().map(|index| (topic.name.as_str(), *index)));
-    if !all.clone().all(|(topic, index)| is_there(topic, index)) {
-        let outcome = |topic: &str, index: i32| {
-            let there = is_there(topic, index);
-            Some(if there { Refusal::OperationNotAttempted } else { Refusal::UnknownTopicOrPartition })
-        };
-        return Err(result(transaction, outcome));
-    }
+) -> Result<Question, AddPartitionsToTxnResult> {
     let command = Command::AddPartitions(protocol, transaction.clone());
     let question = transact::question(context, &transaction.transactional_id, command);
-    question.map_err(|refusal| result(transaction, |_, _| Some(refusal)))
+    question.map_err(|refusal| result(transaction, refusal))
 }
 
-fn exists(image: &Image, topic: &str, index: i32) -> bool {
-    let topic = image.topics.named(topic);
-    topic.is_some_and(|topic| image.topics.partition(PartitionId { topic: topic.id, index }).is_some())
-}
-
-fn result(
-    transaction: &AddPartitionsToTxnTransaction,
-    outcome: impl Fn(&str, i32) -> Option<Refusal>,
-) -> AddPartitionsToTxnResult {
+/// The same refusal for every partition.
+fn result(transaction: &AddPartitionsToTxnTransaction, refusal: Refusal) -> AddPartitionsToTxnResult {
     let topics = transaction.topics.iter().map(|topic| {
         let partitions = topic.partitions.iter().map(|&index| AddPartitionsToTxnPartitionResult {
             partition_index: index,
-            partition_error_code: outcome(&topic.name, index).map_or(0, Refusal::code),
+            partition_error_code: refusal.code(),
         });
         AddPartitionsToTxnTopicResult { name: topic.name.clone(), results_by_partition: partitions.collect() }
     });

@@ -319,7 +319,9 @@ impl Control {
         let Some(to) = self.registration.heard(now, response) else { return };
         out.push(Output::Stage { from, to });
         match to {
-            Stage::Recovery => out.push(Output::ToCore(CoreId(0), Message::CaughtUp)),
+            Stage::Recovery => {
+                out.extend((0..self.node.cores).map(|core| Output::ToCore(CoreId(core), Message::CaughtUp)));
+            }
             Stage::Running => out.push(Output::OpenListeners),
             Stage::ShuttingDown => self.close_cores(out),
             _ => {}

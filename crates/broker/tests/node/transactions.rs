@@ -31,6 +31,8 @@ const PROPERTIES: &[(&str, &str)] = &[
     ("transaction.state.log.num.partitions", "3"),
     ("offsets.topic.num.partitions", "3"),
     ("transaction.abort.timed.out.transaction.cleanup.interval.ms", "1000"),
+    // So that a node which starts knows its topics bit by bit.
+    ("metadata.log.max.record.bytes.between.snapshots", "1000"),
 ];
 
 /// How clients speak.

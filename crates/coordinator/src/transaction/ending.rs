@@ -210,7 +210,7 @@ fn marker(
 
 /// The leader of a partition: outer `None` where there is no such partition, inner `None` where it has no leader.
 #[expect(clippy::option_option, reason = "no partition and no leader are two things")]
-fn leader(image: &Image, topic: &str, index: i32) -> Option<Option<NodeId>> {
+pub(super) fn leader(image: &Image, topic: &str, index: i32) -> Option<Option<NodeId>> {
     let topic = image.topics.named(topic)?.id;
     Some(image.topics.partition(PartitionId { topic, index })?.leader)
 }

@@ -24,6 +24,16 @@ impl Transactions {
         version: TransactionVersion,
         asked: AddPartitionsToTxnTransaction,
     ) -> Decided {
+        // Against the image from which the markers will be sent: what is not in it when the end comes counts as deleted.
+        let exists = |topic: &str, index: i32| super::ending::leader(around.image, topic, index).is_some();
+        if !partitions(&asked).iter().all(|(topic, index)| exists(topic, *index)) {
+            // One that is not there spoils all.
+            let outcome = |topic: &str, index: i32| {
+                let there = exists(topic, index);
+                Some(if there { Refusal::OperationNotAttempted } else { Refusal::UnknownTopicOrPartition })
+            };
+            return Decision::reply(ticket, answer(asked, outcome));
+        }
         let checked = self.check(&asked);
         let (id, entry) = match checked {
             Ok(found) => found,

@@ -14,9 +14,13 @@ use crate::topics::Key;
 /// An offset of −1 means the high watermark.
 const HIGH_WATERMARK: i64 = -1;
 
+/// How long the leader may take whatever the client says: its limit is for the replicas, and Kafka, too, answers one of
+/// 0 ms once the leader has done its part.
+const PATIENCE_MS: i64 = 5_000;
+
 /// Asks the owner of each partition.
 pub fn answer(request: DeleteRecordsRequest, context: &mut Context<'_>) -> Answer<DeleteRecordsResponse> {
-    let deadline = context.now.after_ms(i64::from(request.timeout_ms));
+    let deadline = context.now.after_ms(i64::from(request.timeout_ms).max(PATIENCE_MS));
     let mut response = DeleteRecordsResponse::default();
     let mut scatter = Scatter::default();
     for topic in request.topics {

@@ -302,7 +302,7 @@ impl Consumer {
         self.carry_out(now, cluster);
         if self.group.as_ref().is_some_and(|group| group.plan.is_empty() && group.failed.is_none()) {
             match self.group.as_ref().map(|group| &group.member) {
-                Some(Member::Classic(_)) => self.attend_classic(now, cluster),
+                Some(Member::Classic(_)) => self.attend_classic(cluster),
                 Some(Member::Reconciling(_)) => self.attend_reconciling(now, cluster),
                 None => {}
             }

@@ -134,6 +134,17 @@ impl Classic {
 }
 
 impl Group {
+    /// Whether a classic member need do nothing that needs its owner.
+    fn has_settled(&self) -> bool {
+        match &self.member {
+            Member::Classic(classic) => match classic.stage {
+                Stage::Stable => !classic.rejoin && classic.joined_with == self.topics,
+                _ => classic.is_joining(),
+            },
+            Member::Reconciling(_) => true,
+        }
+    }
+
     fn classic(&mut self) -> Option<&mut Classic> {
         match &mut self.member {
             Member::Classic(classic) => Some(classic),
@@ -148,7 +159,10 @@ impl Consumer {
     }
 
     /// The owner is here: what a rebalance needs of it is planned.
-    pub(super) fn attend_classic(&mut self, _now: Now, cluster: &Cluster) {
+    pub(super) fn attend_classic(&mut self, cluster: &Cluster) {
+        if self.group.as_ref().is_none_or(|group| group.has_settled()) {
+            return;
+        }
         let owned: BTreeSet<TopicPartition> = self.partitions.keys().cloned().collect();
         let Some(group) = &mut self.group else { return };
         // A pattern means nothing before the topics are known.

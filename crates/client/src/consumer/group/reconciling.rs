@@ -42,6 +42,8 @@ pub(in crate::consumer) struct Reconciling {
     target: Option<Partitions>,
     /// The broker does not know yet that the member owns what it was to own.
     unacknowledged: bool,
+    /// The member owns what it is to own, and has said so: there is nothing to compare until the broker says otherwise.
+    reconciled: bool,
     sent: Sent,
 }
 
@@ -86,6 +88,7 @@ impl Reconciling {
             failures: 0,
             target: None,
             unacknowledged: false,
+            reconciled: false,
             sent: Sent { nothing: true, ..Sent::default() },
         }
     }
@@ -115,7 +118,7 @@ impl Reconciling {
     fn forget(&mut self) {
         self.epoch = JOIN;
         self.target = None;
-        self.unacknowledged = false;
+        (self.unacknowledged, self.reconciled) = (false, false);
         self.sent = Sent { nothing: true, ..Sent::default() };
     }
 }
@@ -136,6 +139,9 @@ impl Consumer {
 
     /// The owner is here: what is owned is brought in line with what is to be owned.
     pub(super) fn attend_reconciling(&mut self, now: Now, cluster: &mut Cluster) {
+        if self.reconciling().is_some_and(|member| member.reconciled && member.stage == Stage::Member) {
+            return;
+        }
         let owned: BTreeSet<TopicPartition> = self.partitions.keys().cloned().collect();
         let Some(group) = &mut self.group else { return };
         let known =
@@ -163,6 +169,8 @@ impl Consumer {
                     group.plan.extend(reconciliation(&owned, &wanted));
                 } else if member.unacknowledged {
                     group.plan.push_back(Act::Acknowledge);
+                } else {
+                    member.reconciled = true;
                 }
             }
         }
@@ -181,12 +189,13 @@ impl Consumer {
     pub(super) fn step_reconciling(&mut self, now: Now, cluster: &mut Cluster) {
         let Some(group) = &mut self.group else { return };
         let beating = group.is_asking(|question| matches!(question, Question::Heartbeat));
-        let changed = {
-            let topics = group.topics.clone();
-            let regex = regex(&group.subscription);
-            group.reconciling().is_some_and(|member| {
-                member.sent.topics.as_ref() != Some(&topics) || member.sent.regex != regex
-            })
+        let changed = match &group.member {
+            Member::Reconciling(member) => {
+                let sent = &member.sent;
+                sent.topics.as_ref() != Some(&group.topics)
+                    || sent.regex.as_deref() != regex(&group.subscription)
+            }
+            Member::Classic(_) => false,
         };
         let node = group.search.node();
         let Some(member) = group.reconciling() else { return };
@@ -201,7 +210,7 @@ impl Consumer {
         let owned = by_id(self.partitions.keys(), cluster);
         let Some(group) = &mut self.group else { return };
         let topics = group.topics.clone();
-        let regex = regex(&group.subscription);
+        let regex = regex(&group.subscription).map(str::to_owned);
         let (instance_id, rack_id) = (group.settings.instance_id.clone(), group.settings.rack.clone());
         let (group_id, server_assignor) = (group.settings.id.clone(), group.settings.remote_assignor.clone());
         let patience = i32::try_from(group.settings.max_poll_interval.as_millis()).unwrap_or(i32::MAX);
@@ -303,7 +312,7 @@ impl Consumer {
                 rows.map(|row| (row.topic_id, row.partitions.into_iter().collect())).collect();
             let unknown = by_name(&target, cluster).is_none();
             member.target = Some(target);
-            member.unacknowledged = true;
+            (member.unacknowledged, member.reconciled) = (true, false);
             if unknown {
                 cluster.refresh(now);
             }
@@ -352,9 +361,9 @@ fn reconciliation(owned: &BTreeSet<TopicPartition>, wanted: &BTreeSet<TopicParti
     plan
 }
 
-fn regex(subscription: &Subscription) -> Option<String> {
+fn regex(subscription: &Subscription) -> Option<&str> {
     match subscription {
-        Subscription::Regex(regex) => Some(regex.clone()),
+        Subscription::Regex(regex) => Some(regex),
         _ => None,
     }
 }

@@ -103,7 +103,7 @@ enum Fault {
 }
 
 /// How long a healed world may take to settle, in µs.
-const HEALING_US: u64 = 60_000_000;
+const HEALING_US: u64 = 35_000_000;
 /// The number of a request to whose answer nobody listens.
 const NOBODY: u64 = 0;
 /// How often it is looked whether somebody waits for too long, in events.

@@ -64,7 +64,7 @@ impl Payloads {
             Self::Random(size) => {
                 while value.len() < *size {
                     let letters =
-                        random.next().to_le_bytes().map(|byte| b'A' + (u16::from(byte) * 26 >> 8) as u8);
+                        random.next().to_le_bytes().map(|byte| b'A' + ((u16::from(byte) * 26) >> 8) as u8);
                     let most = letters.len().min(size - value.len());
                     value.extend_from_slice(&letters[..most]);
                 }

@@ -74,7 +74,7 @@ impl Statistics {
     /// Counts a record; what is to be said after it, if anything.
     pub fn record(&mut self, latency: Duration, bytes: usize, now: Instant) -> Option<String> {
         let latency_ms = u64::try_from(latency.as_millis()).unwrap_or(u64::MAX);
-        if self.total.count % self.every == 0 {
+        if self.total.count.is_multiple_of(self.every) {
             self.latencies_ms.push(latency_ms);
         }
         self.total.add(latency_ms, bytes);
@@ -198,6 +198,6 @@ mod tests {
         let counters = Counters { records: 7, ..Counters::default() };
         let text = metrics("c", counters);
         assert!(text.starts_with("\nMetric Name "), "{text}");
-        assert!(text.contains("producer-metrics:record-send-total:{client-id=c}  : 7.000\n"), "{text}");
+        assert!(text.contains("producer-metrics:record-send-total:{client-id=c}   : 7.000\n"), "{text}");
     }
 }

@@ -87,6 +87,17 @@ fn every_mutant_is_caught() {
     assert!(alive.is_empty(), "these lived through {SEEDS_PER_MUTANT} seeds: {alive:?}");
 }
 
+#[test]
+fn a_restless_world_settles_too() {
+    let asked_for = std::env::var_os("GROUP_SEEDS").and_then(|seeds| seeds.to_str()?.parse().ok());
+    for seed in 1..=asked_for.unwrap_or(6) {
+        let mut random = Random::new(seed);
+        let faults = Faults::restless(&mut random);
+        let mut world = GroupsWorld::with_faults((random, faults), None, Trace::new());
+        assert_eq!(world.run(BAD_MS), Ok(()), "seed {seed}, {:?}", world.faults);
+    }
+}
+
 /// The removal of a silent member could not be written, and was never thought of again: its partitions were nobody's.
 #[test]
 fn a_member_is_removed_though_its_removal_could_not_be_written_at_first() {

@@ -98,6 +98,27 @@ impl Faults {
         Self { death_every_ms: 3_000, refusal_every_ms: 2_000, commit_us: 20_000, ..Self::none() }
     }
 
+    /// A world in which members and topics come and go all the time, the host too, and nothing is heard at once.
+    #[must_use]
+    pub fn restless(random: &mut Random) -> Self {
+        Self {
+            loss: 300,
+            lateness: 500,
+            repetition: 500,
+            crash_every_ms: 3_000 + random.below(5_000),
+            tail_lost: 7_000,
+            resign_every_ms: 5_000,
+            refusal_every_ms: 8_000,
+            death_every_ms: 2_000,
+            pause_every_ms: 4_000,
+            leave_every_ms: 1_000,
+            subscribe_every_ms: 2_000,
+            growth_every_ms: 6_000,
+            commit_us: [2_000, 50_000, 600_000][usize::try_from(random.below(3)).unwrap_or(0)],
+            ..Self::none()
+        }
+    }
+
     /// Nothing goes wrong, and nothing changes.
     #[must_use]
     pub fn none() -> Self {

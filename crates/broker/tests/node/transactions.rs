@@ -14,10 +14,11 @@ use ottla_protocol::messages::add_partitions_to_txn::{
 };
 use ottla_protocol::messages::describe_transactions::TransactionState;
 use ottla_protocol::messages::list_offsets::{ListOffsetsPartition, ListOffsetsTopic};
+use ottla_protocol::messages::write_txn_markers::{WritableTxnMarker, WritableTxnMarkerTopic};
 use ottla_protocol::messages::{
     AddOffsetsToTxnRequest, AddPartitionsToTxnRequest, DescribeTransactionsRequest, EndTxnRequest,
     EndTxnResponse, FetchRequest, FindCoordinatorRequest, InitProducerIdRequest, InitProducerIdResponse,
-    ListOffsetsRequest, ListTransactionsRequest, ProduceRequest,
+    ListOffsetsRequest, ListTransactionsRequest, ProduceRequest, WriteTxnMarkersRequest,
 };
 use ottla_protocol::{ProducerEpoch, ProducerId, Refusal};
 
@@ -288,6 +289,62 @@ fn nobody_else_ends_a_transaction() {
     assert_eq!(end(&mut world, Protocol::Epochs, second, true).error_code, 0);
     world.pass(1);
     assert_eq!(ends(&mut world, 0).0, ends(&mut world, 0).1);
+}
+
+#[test]
+fn requests_of_the_transaction_before_do_no_harm_to_this_one() {
+    let mut world = start(&MemoryDisk::new());
+    world.create("t", 2);
+    let before = init(&mut world, ID);
+    assert_eq!(write(&mut world, Protocol::Epochs, before, (0, 0), "kept"), None);
+    let response = end(&mut world, Protocol::Epochs, before, true);
+    let now = (response.producer_id, response.producer_epoch);
+    assert_eq!(now, (before.0, before.1 + 1));
+    world.pass(1);
+    assert_eq!(write(&mut world, Protocol::Epochs, now, (0, 0), "lost"), None);
+    let open = describe(&mut world);
+    // What the network has held back comes now: the end, a write, partitions and offsets, a marker, a beginning.
+    for commits in [true, false] {
+        let code = end(&mut world, Protocol::Epochs, before, commits).error_code;
+        assert_eq!(Refusal::from_code(code), Some(Refusal::ProducerFenced));
+    }
+    for partition in 0..2 {
+        let refusal = write(&mut world, Protocol::Epochs, before, (1, partition), "late");
+        assert_eq!(refusal, Some(Refusal::InvalidProducerEpoch));
+    }
+    assert_eq!(add(&mut world, before, &[("t", 1)]), [Some(Refusal::ProducerFenced)]);
+    let offsets = AddOffsetsToTxnRequest {
+        transactional_id: ID.into(),
+        producer_id: before.0,
+        producer_epoch: before.1,
+        group_id: "readers".into(),
+    };
+    world.send(&offsets, 4);
+    (0..10).for_each(|_| world.pass(10));
+    let code = world.receive::<AddOffsetsToTxnRequest>(4).expect("an answer").error_code;
+    assert_eq!(Refusal::from_code(code), Some(Refusal::ProducerFenced));
+    let marker = WritableTxnMarker {
+        producer_id: now.0,
+        producer_epoch: now.1,
+        transaction_result: true,
+        topics: vec![WritableTxnMarkerTopic { name: "t".into(), partition_indexes: vec![0] }],
+        coordinator_epoch: 0,
+        transaction_version: 2,
+    };
+    let response = world.call(&WriteTxnMarkersRequest { markers: vec![marker] }, 2);
+    let code = response.markers[0].topics[0].partitions[0].error_code;
+    assert_eq!(Refusal::from_code(code), Some(Refusal::InvalidProducerEpoch));
+    let init = InitProducerIdRequest { producer_id: before.0, producer_epoch: before.1, ..init_request(ID) };
+    let code = call_init(&mut world, &init).error_code;
+    assert_eq!(Refusal::from_code(code), Some(Refusal::ProducerFenced));
+    // Nothing of it has touched the open transaction.
+    assert_eq!(describe(&mut world), open);
+    assert_eq!(end(&mut world, Protocol::Epochs, now, false).error_code, 0);
+    world.pass(1);
+    assert_eq!(committed(&mut world, 0), ["kept"]);
+    assert!(committed(&mut world, 1).is_empty());
+    let (all, stable) = ends(&mut world, 0);
+    assert_eq!(all, stable);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 mod apache_tools;
 mod bench;
 mod generate;
+mod namespace;
 mod node;
 mod report;
 mod suites;

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 
+use crate::namespace::Namespace;
 use crate::tools::{self, Jars, Missing};
 
 /// Which server a node runs.
@@ -61,6 +62,7 @@ pub struct Node {
     port: u16,
     controller_port: u16,
     child: Option<Child>,
+    namespace: Option<Namespace>,
     /// From exec to the line that says that it serves, of the newest start.
     pub ready_in: Duration,
 }
@@ -68,6 +70,15 @@ pub struct Node {
 impl Node {
     /// Starts a node with an empty data directory. `properties` are added to those that every node gets and win over them.
     pub fn start(server: &Server, properties: &[(&str, &str)]) -> anyhow::Result<Node> {
+        Node::start_in(server, properties, None)
+    }
+
+    /// The same in a network namespace, whose loopback nobody else uses.
+    pub fn start_in(
+        server: &Server,
+        properties: &[(&str, &str)],
+        namespace: Option<Namespace>,
+    ) -> anyhow::Result<Node> {
         let folder = scratch("node")?;
         let mut node = Node {
             server: server.clone(),
@@ -75,6 +86,7 @@ impl Node {
             controller_port: free_port()?,
             folder,
             child: None,
+            namespace,
             ready_in: Duration::ZERO,
         };
         node.write_properties(properties)?;
@@ -158,7 +170,8 @@ impl Node {
         let log = File::options().create(true).append(true).open(self.log_path())?;
         let printed_before = self.log().len();
         let begin = Instant::now();
-        self.child = Some(self.command()?.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?);
+        let mut command = self.beside(self.command()?);
+        self.child = Some(command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log).spawn()?);
         loop {
             if self.log().get(printed_before..).unwrap_or_default().contains(STARTED) {
                 self.ready_in = begin.elapsed();
@@ -174,6 +187,14 @@ impl Node {
                 self.log_tail()
             );
             sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// A command as it must be run to reach the node: in its network namespace, if it has one.
+    pub fn beside(&self, command: Command) -> Command {
+        match &self.namespace {
+            Some(namespace) => namespace.within(&command),
+            None => command,
         }
     }
 
@@ -231,10 +252,11 @@ impl Node {
 
     fn write_properties(&self, added: &[(&str, &str)]) -> anyhow::Result<()> {
         let (port, controller) = (self.port, self.controller_port);
+        let id = added.iter().find(|(key, _)| *key == "node.id").map_or("1", |(_, id)| id);
         let own: [(&str, String); 14] = [
             ("process.roles", "broker,controller".into()),
             ("node.id", "1".into()),
-            ("controller.quorum.voters", format!("1@127.0.0.1:{controller}")),
+            ("controller.quorum.voters", format!("{id}@127.0.0.1:{controller}")),
             ("listeners", format!("PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}")),
             ("advertised.listeners", format!("PLAINTEXT://127.0.0.1:{port}")),
             ("controller.listener.names", "CONTROLLER".into()),

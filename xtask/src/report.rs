@@ -42,6 +42,13 @@ impl Report {
         value
     }
 
+    /// Records a case that has been run elsewhere.
+    pub fn done(&mut self, suite: &str, name: &str, took: Duration, outcome: anyhow::Result<()>) {
+        let outcome =
+            outcome.map_or_else(|error| Outcome::Failed(format!("{error:#}")), |()| Outcome::Passed);
+        self.record(suite, name, outcome, took);
+    }
+
     /// Records cases that another runner counted.
     pub fn counted(&mut self, suite: &str, passed: usize, failed: &[String]) {
         for name in failed {

@@ -2,6 +2,7 @@
 
 pub mod clients;
 mod exchange;
+mod foreign;
 mod groups;
 mod hostile;
 mod kill;
@@ -68,6 +69,11 @@ pub const ALL: &[Suite] = &[
         name: "transactions",
         about: "transactions with Java's client and librdkafka: ends, fencing, offsets, timeouts; then under kill -9",
         run: transactions::run,
+    },
+    Suite {
+        name: "foreign",
+        about: "the tests that other clients ship: librdkafka, kafka-go, rust-rdkafka, rskafka; tests/foreign",
+        run: foreign::run,
     },
     Suite {
         name: "kill",

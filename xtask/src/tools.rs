@@ -115,7 +115,17 @@ pub fn go(name: &str, source: &str, module: &str) -> Result<PathBuf, Missing> {
 /// An example of our own client, always as its sources are.
 pub fn example(name: &str) -> Result<PathBuf, Missing> {
     let mut command = Command::new("cargo");
-    command.args(["build", "--quiet", "--release", "-p", "ottla-client", "--features", "net", "--example", name]);
+    command.args([
+        "build",
+        "--quiet",
+        "--release",
+        "-p",
+        "ottla-client",
+        "--features",
+        "net",
+        "--example",
+        name,
+    ]);
     let binary = target().join("release/examples").join(name);
     make(command, &folder().join(format!("example-{name}")))?;
     Ok(binary)
@@ -161,6 +171,30 @@ pub fn rdkafka_performance() -> Result<PathBuf, Missing> {
         make(command, &binary)?;
     }
     Ok(binary)
+}
+
+/// The tests that a client of others ships, built in a folder of their own; the answer is that folder. `needs` are C
+/// headers and the packages that have them.
+pub fn foreign_tests(name: &str, made: &str, needs: &[(&str, &str)]) -> Result<PathBuf, Missing> {
+    let folder = folder().join("foreign").join(name);
+    let binary = folder.join(made);
+    if needs_making(&binary, &["tests/foreign/Cargo.toml", "tests/foreign/build.sh"]) {
+        program("cc", "apt-get install build-essential")?;
+        let is_missing = |header: &str| {
+            let folders = ["/usr/include", "/usr/include/x86_64-linux-gnu", "/usr/include/aarch64-linux-gnu"];
+            !folders.iter().any(|folder| Path::new(folder).join(header).is_file())
+        };
+        let packages: Vec<&str> =
+            needs.iter().filter(|(header, _)| is_missing(header)).map(|(_, package)| *package).collect();
+        if !packages.is_empty() {
+            let why = format!("the headers of {} are missing", packages.join(" "));
+            return Err(Missing { why, install: format!("apt-get install {}", packages.join(" ")) });
+        }
+        let mut command = Command::new("nice");
+        command.args(["bash", "tests/foreign/build.sh", name]).arg(&folder);
+        make(command, &binary)?;
+    }
+    Ok(folder)
 }
 
 /// Asserts that a program is installed.

@@ -18,8 +18,12 @@ use super::{Decided, Transactions};
 use crate::decider::{Around, Decision, Outcome, Producer};
 use crate::mutant::Mutant;
 
-/// How long after a partition could not take its marker it is asked again.
+/// How long after a partition could not take its marker it is asked again; twice as long after each time that markers were
+/// sent, for a partition may be away for long.
 const RETRY_MS: i64 = 100;
+
+/// How often the pause between two attempts is doubled.
+const DOUBLINGS_MAX: u32 = 5;
 
 /// How long after a partition has refused this coordinator: either it is about to be deposed, or it never gets there.
 const FENCED_MS: i64 = 5_000;
@@ -44,8 +48,17 @@ struct Ending {
     number: u64,
     /// Partitions without a marker, and when to send it.
     unmarked: BTreeMap<(String, i32), Deadline>,
+    /// How often markers were sent.
+    attempts: u32,
     /// When to look at this ending: no later than anything in it.
     due: Deadline,
+}
+
+impl Ending {
+    /// How long until a marker is sent again that could not be written.
+    fn pause_ms(&self) -> i64 {
+        RETRY_MS << self.attempts.saturating_sub(1).min(DOUBLINGS_MAX)
+    }
 }
 
 impl Endings {
@@ -62,7 +75,7 @@ impl Endings {
         let unmarked = partitions.iter().map(|partition| (partition.clone(), NOW)).collect();
         let number = self.next;
         self.next += 1;
-        self.by_id.insert(Arc::clone(id), Ending { number, unmarked, due: NOW });
+        self.by_id.insert(Arc::clone(id), Ending { number, unmarked, attempts: 0, due: NOW });
         self.due.insert((NOW, Arc::clone(id)));
     }
 
@@ -118,13 +131,14 @@ impl Transactions {
         let id: Arc<str> = Arc::from(written.transactional_id);
         let ending = self.endings.by_id.get_mut(&id).filter(|ending| ending.number == written.ending);
         let Some(ending) = ending else { return Decision::nothing() };
+        let pause_ms = ending.pause_ms();
         for (topic, index, refusal) in written.partitions {
             let partition = (topic, index);
             if is_settled(&id, &partition, refusal) {
                 ending.unmarked.remove(&partition);
             } else if let Some(due) = ending.unmarked.get_mut(&partition) {
                 let fenced = refusal == Some(Refusal::TransactionCoordinatorFenced);
-                *due = around.now.after_ms(if fenced { FENCED_MS } else { RETRY_MS });
+                *due = around.now.after_ms(if fenced { FENCED_MS } else { pause_ms });
             }
         }
         let due = ending.unmarked.values().copied().min().unwrap_or(NOW);
@@ -160,6 +174,8 @@ impl Transactions {
         };
         let State::Prepare(outcome) = entry.state else { return Vec::new() };
         let number = ending.number;
+        ending.attempts = ending.attempts.saturating_add(1);
+        let pause_ms = ending.pause_ms();
         ending.unmarked.retain(|(topic, index), _| leader(around.image, topic, *index).is_some());
         let mut by_leader: BTreeMap<NodeId, Partitions> = BTreeMap::new();
         for ((topic, index), due) in &mut ending.unmarked {
@@ -171,7 +187,7 @@ impl Transactions {
                     by_leader.entry(node).or_default().insert((topic.clone(), *index));
                     self.settings.request_timeout_ms
                 }
-                None => RETRY_MS,
+                None => pause_ms,
             };
             *due = around.now.after_ms(wait_ms);
         }

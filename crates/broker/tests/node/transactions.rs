@@ -48,7 +48,13 @@ enum Protocol {
 type Producer = (i64, i16);
 
 fn start(memory: &MemoryDisk) -> World {
-    let mut world = World::start(memory, PROPERTIES);
+    start_in_order(memory, 0)
+}
+
+/// A node whose cores and control take their turns in this order.
+fn start_in_order(memory: &MemoryDisk, order: u64) -> World {
+    let mut world = World::try_start(memory, Start { order, ..Start::with(PROPERTIES) })
+        .unwrap_or_else(|why| panic!("the node does not start: {why}"));
     find_coordinator(&mut world, ID);
     world
 }
@@ -509,8 +515,8 @@ struct Crashed {
 }
 
 /// Ends a transaction over three partitions and lets the machine stop at its `n`th change of the disk from there on.
-fn crash_at(memory: &MemoryDisk, protocol: Protocol, commits: bool, n: u64) -> Crashed {
-    let mut world = start(memory);
+fn crash_at(memory: &MemoryDisk, protocol: Protocol, commits: bool, (n, order): (u64, u64)) -> Crashed {
+    let mut world = start_in_order(memory, order);
     world.create_with("t", 3, &[("flush.messages", "1")]);
     let producer = init(&mut world, ID);
     for partition in 0..3 {
@@ -529,11 +535,11 @@ fn crash_at(memory: &MemoryDisk, protocol: Protocol, commits: bool, n: u64) -> C
 fn a_crash_at_any_step_of_the_end_leaves_all_or_nothing() {
     for protocol in [Protocol::Original, Protocol::Epochs] {
         for commits in [true, false] {
-            for seed in 0..3 {
+            for seed in 0..3_u64 {
                 let mut n = 1;
                 loop {
                     let memory = MemoryDisk::new();
-                    let crashed = crash_at(&memory, protocol, commits, n);
+                    let crashed = crash_at(&memory, protocol, commits, (n, seed * n));
                     let crash = match seed {
                         0 => Crash::Process,
                         1 => Crash::Power,

@@ -60,6 +60,9 @@ mutants! {
     GivenBeforeReleased,
     /// A partition that is to be given back counts as given back.
     RevocationUnawaited,
+    /// A group that becomes a classic one writes what members shall have, not what they have, as Kafka 4.4 does: when it
+    /// changes its protocol again before they have heard of it, a partition has two owners.
+    ConversionWritesTarget,
     /// The epoch of a group stays when its members change.
     GroupEpochStays,
     /// A transaction that has ended can be ended otherwise, says the coordinator.

@@ -98,6 +98,20 @@ impl Faults {
         Self { death_every_ms: 3_000, refusal_every_ms: 2_000, commit_us: 20_000, ..Self::none() }
     }
 
+    /// A world in which members come and go so often that groups change their protocol before all have heard of it.
+    #[must_use]
+    pub fn coming_and_going() -> Self {
+        Self {
+            loss: 100,
+            loss_noticed: 7_000,
+            lateness: 1_500,
+            death_every_ms: 4_000,
+            pause_every_ms: 5_000,
+            leave_every_ms: 130,
+            ..Self::none()
+        }
+    }
+
     /// A world in which members and topics come and go all the time, the host too, and nothing is heard at once.
     #[must_use]
     pub fn restless(random: &mut Random) -> Self {

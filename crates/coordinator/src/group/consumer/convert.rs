@@ -23,6 +23,7 @@ use crate::group::classic::{self, ClassicGroup};
 use crate::group::migration::{self, Downgrade, embedded};
 use crate::group::record::Record;
 use crate::group::scene::Scene;
+use crate::mutant::Mutant;
 
 impl ConsumerGroup {
     /// The group that a classic one becomes: everybody has what he may have had, and the generation is the epoch.
@@ -108,6 +109,15 @@ impl ConsumerGroup {
         self.classic_record(scene, &stay, rebalance, records)
     }
 
+    /// For a planted bug: a member that has its target.
+    fn as_it_shall_be(&self, member: &Member) -> Member {
+        let target = self.roster.target.of(&member.id);
+        let topics = target.iter().map(|(topic, partitions)| {
+            (*topic, partitions.iter().map(|partition| (*partition, member.epoch)).collect())
+        });
+        Member { assigned: Arc::new(topics.collect()), revoking: Arc::default(), ..member.clone() }
+    }
+
     fn classic_record(
         &self,
         scene: &Scene<'_>,
@@ -130,7 +140,10 @@ impl ConsumerGroup {
             members: Vec::new(),
         };
         let mut protocols = BTreeMap::new();
+        let writes_target = scene.settings.planted.has(Mutant::ConversionWritesTarget);
         for member in members {
+            let as_it_shall_be = writes_target.then(|| self.as_it_shall_be(member));
+            let member = as_it_shall_be.as_ref().unwrap_or(member);
             value.members.push(classic_record_of(scene.image, member, &protocol).ok_or_else(malformed)?);
             protocols.insert(member.id.clone(), spoken(member));
         }

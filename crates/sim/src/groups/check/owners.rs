@@ -7,7 +7,7 @@ use ottla_coordinator::group::{Command, Record, Reply};
 use ottla_protocol::records::coordinator::ConsumerGroupCurrentMemberAssignmentValue;
 
 use super::{Asked, Violation, violation};
-use crate::groups::client::{Client, Member};
+use crate::groups::client::Client;
 use crate::groups::cluster::{Cluster, Place};
 use crate::groups::{classic, consumer};
 
@@ -18,8 +18,6 @@ pub struct Owners {
     told: BTreeMap<(String, i32, Place), String>,
     /// What each client believes.
     held: BTreeMap<usize, Held>,
-    /// How often its group had changed its protocol when a client was given something last.
-    given: BTreeMap<usize, u64>,
     members: BTreeMap<String, Members>,
     /// What the log says each member of a group has, or has to give up.
     assigned: BTreeMap<String, BTreeMap<String, BTreeSet<(ottla_protocol::TopicId, i32)>>>,
@@ -32,9 +30,6 @@ struct Held {
     member: String,
     epoch: i32,
     is_static: bool,
-    is_classic: bool,
-    /// How often its group had changed its protocol when it got what it has.
-    conversions: u64,
     places: BTreeSet<Place>,
 }
 
@@ -44,8 +39,6 @@ struct Members {
     classic: BTreeSet<String>,
     consumer: BTreeSet<String>,
     generation: i32,
-    /// How often the group has become one of the other protocol, or has begun anew.
-    conversions: u64,
 }
 
 impl Owners {
@@ -105,9 +98,7 @@ impl Owners {
 
     /// The log has been cut.
     pub fn forget_log(&mut self) {
-        for members in self.members.values_mut() {
-            *members = Members { conversions: members.conversions, ..Members::default() };
-        }
+        self.members.clear();
         self.assigned.clear();
     }
 
@@ -130,8 +121,6 @@ impl Owners {
             }
             _ => return Ok(()),
         };
-        let conversions = self.members.get(group).map_or(0, |members| members.conversions);
-        self.given.insert(asked.client, conversions);
         for place in places {
             let first = self.told.entry((group.clone(), epoch, place)).or_insert_with(|| name.clone());
             if first != name {
@@ -150,14 +139,11 @@ impl Owners {
         let places: BTreeSet<Place> = client.owned.keys().copied().collect();
         let before = self.held.remove(&client.index).unwrap_or_default();
         let gained: Vec<Place> = places.difference(&before.places).copied().collect();
-        let given = self.given.get(&client.index).copied().unwrap_or(0);
         let held = Held {
             group: client.group.clone(),
             member: client.member_id().to_owned(),
             epoch: client.epoch(),
             is_static: client.instance.is_some(),
-            is_classic: matches!(client.member, Member::Classic(_)),
-            conversions: if gained.is_empty() { before.conversions } else { given },
             places,
         };
         for place in gained {
@@ -175,14 +161,13 @@ impl Owners {
         Ok(())
     }
 
-    /// Some who are behind stay members, but cannot commit for what they had: a static member of a classic group that
-    /// does not come back to a rebalance (KIP-345), and a classic one whose group has changed its protocol meanwhile.
+    /// A static member of a classic group that does not come back to a rebalance stays a member; it cannot commit what
+    /// it had in an earlier generation (KIP-345).
     fn counts(&self, held: &Held) -> bool {
         let Some(members) = self.members.get(&held.group) else { return false };
         let is_behind =
             members.classic.contains(&held.member) && held.is_static && held.epoch < members.generation;
-        let is_converted = held.is_classic && held.conversions < members.conversions;
-        self.is_member(&held.group, &held.member) && !is_behind && !is_converted
+        self.is_member(&held.group, &held.member) && !is_behind
     }
 
     fn is_member(&self, group: &str, member: &str) -> bool {
@@ -192,7 +177,6 @@ impl Owners {
 
     /// The group is deleted: its epochs begin anew.
     fn begin_anew(&mut self, group: &str) {
-        self.members.entry(group.to_owned()).or_default().conversions += 1;
         self.told.retain(|(of, _, _), _| of != group);
     }
 }

@@ -9,6 +9,7 @@ mod producer;
 mod socket;
 
 use std::any::Any;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use ottla_protocol::Now;
@@ -164,6 +165,25 @@ async fn serve(mut driver: Driver, mut inbox: mpsc::Receiver<Box<dyn Question>>)
         }
         questions.retain(|question| !question.is_over());
     }
+}
+
+/// The same settings with a name for the client where they give none, as Java does: what it is and whose, or a number.
+fn named(properties: &Properties, what: &str) -> Properties {
+    static MADE: AtomicU32 = AtomicU32::new(1);
+    let mut properties = properties.clone();
+    if properties.get("client.id").is_none_or(str::is_empty) {
+        let group = properties.get("group.id").filter(|_| what == "consumer");
+        let owner = match what {
+            "consumer" => properties.get("group.instance.id"),
+            _ => properties.get("transactional.id"),
+        };
+        let number = || MADE.fetch_add(1, Ordering::Relaxed).to_string();
+        let last = owner.map_or_else(number, str::to_owned);
+        let words: Vec<&str> = [Some(what), group, Some(&last)].into_iter().flatten().collect();
+        let name = words.join("-");
+        properties.set("client.id", name);
+    }
+    properties
 }
 
 /// Warns of settings nobody knows, as Java does, and makes the others into settings.

@@ -14,7 +14,7 @@ use ottla_protocol::time::Deadline;
 use tokio::sync::{Notify, oneshot};
 
 use super::driver::{Clock, Driver};
-use super::seed;
+use super::{named, seed};
 use crate::admin::{self, CommittedOffset, ItemResult, OffsetSpec, Offsets, OffsetsOf, Stability};
 use crate::cluster::Cluster;
 use crate::connection::Finished;
@@ -114,6 +114,7 @@ impl Consumer {
     /// # Errors
     /// Settings that make no consumer, or no bootstrap address that can be resolved.
     pub async fn start(properties: &Properties) -> Result<Self, ClientError> {
+        let properties = &named(properties, "consumer");
         let settings = ConsumerSettings::from_properties(properties)?;
         let grouped = settings.group.is_some();
         let driver = Driver::open(properties).await?;

@@ -15,7 +15,7 @@ use ottla_protocol::time::Deadline;
 use tokio::sync::{Notify, oneshot};
 
 use super::driver::{Clock, Driver};
-use super::seed;
+use super::{named, seed};
 use crate::admin::CommittedOffset;
 use crate::consumer::{GroupMetadata, TopicPartition};
 use crate::error::ClientError;
@@ -103,6 +103,7 @@ impl Producer {
         properties: &Properties,
         observer: Option<Observer>,
     ) -> Result<Self, ClientError> {
+        let properties = &named(properties, "producer");
         let settings = ProducerSettings::from_properties(properties)?;
         let driver = Driver::open(properties).await?;
         let shared = Arc::new(Shared {

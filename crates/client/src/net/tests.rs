@@ -149,3 +149,20 @@ async fn nobody_listening_is_told_after_the_api_timeout() {
     let error = client(&address).await.run(admin::list_topics()).await.unwrap_err();
     assert_eq!(error.to_string(), "Timed out waiting for a node assignment. Call: listTopics");
 }
+
+#[test]
+fn clients_are_named_as_java_names_them() {
+    let name = |what: &str, pairs: &[(&str, &str)]| {
+        let mut properties = Properties::default();
+        for (key, value) in pairs {
+            properties.set(key, *value);
+        }
+        named(&properties, what).get("client.id").unwrap().to_owned()
+    };
+    assert_eq!(name("producer", &[("client.id", "mine")]), "mine");
+    assert_eq!(name("producer", &[("transactional.id", "t")]), "producer-t");
+    assert_eq!(name("consumer", &[("group.id", "g"), ("group.instance.id", "i")]), "consumer-g-i");
+    let numbered = name("consumer", &[("group.id", "g")]);
+    assert!(numbered.strip_prefix("consumer-g-").is_some_and(|number| number.parse::<u32>().is_ok()));
+    assert_ne!(name("producer", &[]), name("producer", &[]));
+}

@@ -1,3 +1,5 @@
+//! Requests and their records, then a model: what counts is the last record that no transaction holds back or took back.
+
 use std::collections::BTreeMap;
 use std::ops::Bound;
 

@@ -252,11 +252,10 @@ impl Node {
 
     fn write_properties(&self, added: &[(&str, &str)]) -> anyhow::Result<()> {
         let (port, controller) = (self.port, self.controller_port);
-        let id = added.iter().find(|(key, _)| *key == "node.id").map_or("1", |(_, id)| id);
         let own: [(&str, String); 14] = [
             ("process.roles", "broker,controller".into()),
             ("node.id", "1".into()),
-            ("controller.quorum.voters", format!("{id}@127.0.0.1:{controller}")),
+            ("controller.quorum.voters", format!("1@127.0.0.1:{controller}")),
             ("listeners", format!("PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}")),
             ("advertised.listeners", format!("PLAINTEXT://127.0.0.1:{port}")),
             ("controller.listener.names", "CONTROLLER".into()),

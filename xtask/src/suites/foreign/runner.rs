@@ -35,9 +35,6 @@ pub const ORDER: &[&[Runner]] = &[
     &[Runner::Rskafka],
 ];
 
-/// Where kafka-go's tests look for their node, whatever else runs on the machine.
-const KAFKA_GO_ADDRESS: &str = "localhost:9092";
-
 /// Parts of its tests that dereference a null pointer of their own.
 const KAFKA_GO_BROKEN: &str =
     "^TestReaderConsumerGroup$/^(consumer_group_commits_on_close|verify_offset_committed.*)$";
@@ -79,18 +76,8 @@ impl Runner {
     pub fn node(self, stage: &Stage) -> anyhow::Result<Node> {
         match self {
             Runner::Librdkafka | Runner::LibrdkafkaConsumer => stage.node(&[("num.partitions", "4")]),
-            Runner::KafkaGo => {
-                let listeners = format!("PLAINTEXT://{KAFKA_GO_ADDRESS},CONTROLLER://127.0.0.1:9090");
-                let advertised = format!("PLAINTEXT://{KAFKA_GO_ADDRESS}");
-                let properties = [
-                    ("listeners", listeners.as_str()),
-                    ("advertised.listeners", advertised.as_str()),
-                    ("controller.quorum.voters", "1@127.0.0.1:9090"),
-                    ("message.max.bytes", "209715200"),
-                ];
-                Node::start_in(&stage.server, &properties, Some(Namespace::new()?))
-            }
-            Runner::Rdkafka => stage.node(&[("node.id", "0"), ("num.partitions", "3")]),
+            Runner::KafkaGo => fixed(stage, "localhost", &[("message.max.bytes", "209715200")]),
+            Runner::Rdkafka => fixed(stage, "127.0.0.1", &[("node.id", "0"), ("num.partitions", "3")]),
             Runner::Rskafka => stage.node(&[("auto.create.topics.enable", "false")]),
         }
     }
@@ -108,7 +95,7 @@ impl Runner {
             Runner::LibrdkafkaConsumer => librdkafka(stage, node, built, ("consumer", names)),
             Runner::KafkaGo => kafka_go(node, built, names),
             Runner::Rdkafka => rust(node, built, names, &|command| {
-                command.env("KAFKA_HOST", node.address()).env("KAFKA_VERSION", "4.0");
+                command.env("KAFKA_HOST", "127.0.0.1:9092").env("KAFKA_VERSION", "4.0");
             }),
             Runner::Rskafka => rust(node, built, names, &|command| {
                 command.env("TEST_INTEGRATION", "1").env("TEST_BROKER_IMPL", "kafka");
@@ -116,6 +103,21 @@ impl Runner {
             }),
         }
     }
+}
+
+/// A node on port 9092, where some tests look for it whatever else runs on the machine: in a namespace of its own.
+fn fixed(stage: &Stage, host: &str, properties: &[(&str, &str)]) -> anyhow::Result<Node> {
+    let advertised = format!("PLAINTEXT://{host}:9092");
+    let listeners = format!("{advertised},CONTROLLER://127.0.0.1:9090");
+    let id = properties.iter().find(|(key, _)| *key == "node.id").map_or("1", |(_, id)| id);
+    let voters = format!("{id}@127.0.0.1:9090");
+    let mut all = vec![
+        ("listeners", listeners.as_str()),
+        ("advertised.listeners", advertised.as_str()),
+        ("controller.quorum.voters", voters.as_str()),
+    ];
+    all.extend(properties);
+    Node::start_in(&stage.server, &all, Some(Namespace::new()?))
 }
 
 /// Headers and the packages that have them.
@@ -237,7 +239,7 @@ fn rust(
         command.current_dir(built).env("RUSTC_BOOTSTRAP", "1");
         settings(&mut command);
         let log = node.folder().join(format!("tests-{binary}.log"));
-        verdicts.extend(verdict::rust(binary, &output(command, &log)?));
+        verdicts.extend(verdict::rust(binary, &output(node.beside(command), &log)?));
     }
     Ok(verdicts)
 }

@@ -1,0 +1,1 @@
+//! Nothing: the package only names the crates that ship the tests.

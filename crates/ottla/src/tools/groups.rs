@@ -34,6 +34,9 @@ pub static USAGE: Usage = Usage {
 /// The types there are.
 const TYPES: &[&str] = &["Classic", "Consumer", "Share", "Streams"];
 
+/// How long the brokers may take.
+const TIMEOUT_MS: &str = "30000";
+
 /// No column is narrower.
 const COLUMN_WIDTH_MIN: usize = 20;
 
@@ -47,7 +50,8 @@ pub fn run(words: &[String], out: Out<'_>) -> Result<(), Failure> {
     let filter = Filter::new(&options)?;
     let listed = block_on(async {
         let servers = options.value("bootstrap-server")?.unwrap_or_default();
-        let properties = connect::load_option(&options, "command-config")?;
+        let mut properties = connect::load_option(&options, "command-config")?;
+        properties.set_default("default.api.timeout.ms", TIMEOUT_MS);
         let client = connect::admin(with_bootstrap(properties, &servers)).await?;
         Ok(client.run(admin::list_groups(GroupFilter::default())).await?)
     });

@@ -53,22 +53,27 @@ impl Asker {
     /// Consumer groups of both protocols, and groups that have committed without ever being joined.
     pub async fn list(&self) -> Result<Vec<ListedGroup>, Trouble> {
         let listed = self.client.run(admin::list_groups(GroupFilter::default())).await;
-        let mut listed = listed.map_err(|error| Trouble::executed(&error))?;
+        let mut listed = listed.map_err(|error| match error {
+            ClientError::TimedOut(_) => Trouble::said(
+                "java.util.concurrent.ExecutionException: org.apache.kafka.common.KafkaException: Failed to find brokers \
+                 to send ListGroups",
+            ),
+            error => Trouble::executed(&error),
+        })?;
         listed.retain(|group| matches!(group.protocol_type.as_str(), "" | "consumer"));
         Ok(listed)
     }
 
-    /// Groups in full.
-    pub async fn describe(
-        &self,
-        ids: Vec<String>,
-    ) -> Result<Vec<(String, Result<Group, ClientError>)>, Trouble> {
-        let described = self.client.run(admin::describe_consumer_groups(ids, Describe::Plainly)).await;
-        let described = described.map_err(|error| Trouble::caused(&error))?;
+    /// Groups in full; where nobody answers at all, that is said of each.
+    pub async fn describe(&self, ids: Vec<String>) -> Vec<(String, Result<Group, ClientError>)> {
+        let asked = self.client.run(admin::describe_consumer_groups(ids.clone(), Describe::Plainly)).await;
         let group = |(id, result): (String, ItemResult<GroupDescription>)| {
             (id, result.map(Group::from).map_err(ClientError::from))
         };
-        Ok(described.into_iter().map(group).collect())
+        match asked {
+            Ok(described) => described.into_iter().map(group).collect(),
+            Err(error) => ids.into_iter().map(|id| (id, Err(error.clone()))).collect(),
+        }
     }
 
     /// What a group has committed.
@@ -101,9 +106,13 @@ impl Asker {
     }
 
     /// Deletes groups; each tells whether it is gone.
-    pub async fn delete_groups(&self, ids: Vec<String>) -> Result<Vec<(String, ItemResult<()>)>, Trouble> {
-        let deleted = self.client.run(admin::delete_groups(ids)).await;
-        Ok(deleted.map_err(|error| Trouble::caused(&error))?.into_iter().collect())
+    pub async fn delete_groups(&self, ids: Vec<String>) -> Vec<(String, Result<(), ClientError>)> {
+        match self.client.run(admin::delete_groups(ids.clone())).await {
+            Ok(deleted) => {
+                deleted.into_iter().map(|(id, result)| (id, result.map_err(ClientError::from))).collect()
+            }
+            Err(error) => ids.into_iter().map(|id| (id, Err(error.clone()))).collect(),
+        }
     }
 
     /// Deletes what a group has committed; where the group itself is refused, so is each partition.
@@ -111,14 +120,14 @@ impl Asker {
         &self,
         group: &str,
         places: BTreeSet<Place>,
-    ) -> Result<BTreeMap<Place, ItemResult<()>>, Trouble> {
+    ) -> BTreeMap<Place, Result<(), ClientError>> {
         let asked: Vec<Place> = places.iter().cloned().collect();
         match self.client.run(admin::delete_group_offsets(group.to_owned(), asked)).await {
-            Ok(deleted) => Ok(deleted),
-            Err(ClientError::Refused(error)) => {
-                Ok(places.into_iter().map(|place| (place, Err(error.clone()))).collect())
-            }
-            Err(error) => Err(Trouble::caused(&error)),
+            Ok(deleted) => deleted
+                .into_iter()
+                .map(|(place, result)| (place, result.map_err(ClientError::from)))
+                .collect(),
+            Err(error) => places.into_iter().map(|place| (place, Err(error.clone()))).collect(),
         }
     }
 

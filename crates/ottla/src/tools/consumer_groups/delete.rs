@@ -18,12 +18,13 @@ pub async fn groups(asker: &Asker, options: &Options, out: Out<'_>) -> Result<()
     let mut deleted = Vec::new();
     let mut failed = Vec::new();
     // A script that knows the line knows the order.
-    let results = hash_map_order(asker.delete_groups(ids).await?, UNKNOWN_SIZE, |(id, _)| id);
+    let results = hash_map_order(asker.delete_groups(ids).await, UNKNOWN_SIZE, |(id, _)| id);
     for (id, result) in results {
         match result {
             Ok(()) => deleted.push(format!("'{id}'")),
-            Err(error) => failed
-                .push(format!("* Group '{id}' could not be deleted due to: {}", thrown::refused(&error))),
+            Err(error) => {
+                failed.push(format!("* Group '{id}' could not be deleted due to: {}", thrown::thrown(&error)))
+            }
         }
     }
     let deleted = deleted.join(", ");
@@ -58,12 +59,12 @@ pub async fn offsets(asker: &Asker, options: &Options, out: Out<'_>) -> Result<(
         }
     }
     let mut first = None;
-    for (place, result) in asker.delete_offsets(&group, places).await? {
+    for (place, result) in asker.delete_offsets(&group, places).await {
         let status = match result {
             Ok(()) => "Successful".to_owned(),
             Err(error) => {
-                let status = format!("Error: {}", thrown::refused(&error));
-                first.get_or_insert(error.refusal);
+                let status = format!("Error: {}", thrown::thrown(&error));
+                first.get_or_insert(error.refusal().unwrap_or(Refusal::UnknownServerError));
                 status
             }
         };

@@ -55,7 +55,7 @@ pub async fn describe(asker: &Asker, options: &Options, out: Out<'_>) -> Result<
     let ids = groups(asker, options).await?;
     let detail = if options.has("verbose") { Detail::Verbose } else { Detail::Usual };
     let mut described = BTreeMap::new();
-    for (id, result) in asker.describe(ids).await? {
+    for (id, result) in asker.describe(ids).await {
         described.insert(id, result.map_err(|error| undescribed(&error))?);
     }
     if options.has("members") {

@@ -18,7 +18,7 @@ use crate::tools::{Out, moment};
 pub async fn reset(asker: &Asker, options: &Options, out: Out<'_>) -> Result<(), Trouble> {
     let ids = groups(asker, options).await?;
     let mut plan = Plan::new();
-    for (id, described) in asker.describe(ids.clone()).await? {
+    for (id, described) in asker.describe(ids.clone()).await {
         let state = match described {
             Ok(group) => group.state,
             Err(error) if error.refusal() == Some(Refusal::GroupIdNotFound) => State::Dead,

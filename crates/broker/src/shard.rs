@@ -108,6 +108,7 @@ impl Shard {
     /// Takes in the end of a flush.
     pub fn flushed(&mut self, now: Now, partition: PartitionId, flushed: Flushed) {
         self.step(now, partition, Input::Flushed(flushed));
+        self.close_more(now);
     }
 
     /// When the shard next has something of its own to do.

@@ -33,6 +33,32 @@ fn records_come_back_as_they_were_written_also_after_a_restart() {
 }
 
 #[test]
+fn a_clean_stop_closes_some_logs_at_a_time_and_all_of_them() {
+    let disk = MemoryDisk::new();
+    let mut world = World::start(&disk, &[]);
+    world.create("t", 200);
+    assert_eq!(base_offset(&world.call(&produce("t", 7, &["a"]), 9)), 0);
+    world.held = Some(Vec::new());
+    world.begin_stop();
+    let (mut closed, mut most) = (0, 0);
+    for _ in 0..100 {
+        world.settle();
+        world.pass(50);
+        let count = world.run_held();
+        (closed, most) = (closed + count, most.max(count));
+        if world.finished {
+            break;
+        }
+    }
+    assert!(world.finished, "the node does not stop");
+    assert!(closed >= 200, "{closed} logs were closed");
+    assert!(most <= 2 * 32, "{most} at once");
+    drop(world);
+    let mut world = World::start(&disk, &[]);
+    assert_eq!(values(&world.call(&fetch("t", 7, 0), 12)), ["a"]);
+}
+
+#[test]
 fn a_fetch_waits_for_records_and_answers_empty_when_time_is_up() {
     let mut world = World::start(&MemoryDisk::new(), &[]);
     world.create("t", 1);

@@ -324,9 +324,14 @@ impl World {
         self.receive::<R>(version)
     }
 
+    /// Asks the node to stop in good order.
+    pub fn begin_stop(&mut self) {
+        self.to_control.push_back(control::Input::Stop);
+    }
+
     /// Stops the node in good order.
     pub fn stop(&mut self) {
-        self.to_control.push_back(control::Input::Stop);
+        self.begin_stop();
         for _ in 0..100 {
             self.settle();
             if self.finished || self.fatal.is_some() || self.memory.has_crashed() {

@@ -144,7 +144,7 @@ fn judge(entry: &Entry, producer: Producer, outcome: Outcome) -> Verdict {
 }
 
 fn invalid(entry: &Entry, outcome: Outcome) -> Verdict {
-    tracing::warn!(state = entry.state.name(), ?outcome, "a transaction cannot end so");
+    tracing::debug!(state = entry.state.name(), ?outcome, "a transaction cannot end so");
     Verdict::Refuse(Refusal::InvalidTxnState)
 }
 

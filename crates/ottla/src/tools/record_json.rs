@@ -34,6 +34,26 @@ pub fn read<'a>(shape: &Shape, version: i16, bytes: &'a [u8]) -> Result<(Json, &
     Ok((value, cursor.rest))
 }
 
+/// Puts the name of a transaction's state in place of its number, as Kafka's tools do.
+pub fn name_state(transaction: &mut Json) {
+    const NAMES: [&str; 8] = [
+        "Empty",
+        "Ongoing",
+        "PrepareCommit",
+        "PrepareAbort",
+        "CompleteCommit",
+        "CompleteAbort",
+        "Dead",
+        "PrepareEpochFence",
+    ];
+    if let Some(state) = transaction.field_mut("transactionStatus")
+        && let Json::Int(number) = *state
+    {
+        let name = usize::try_from(number).ok().and_then(|number| NAMES.get(number));
+        *state = Json::Text(name.map_or_else(|| number.to_string(), |name| (*name).to_owned()));
+    }
+}
+
 struct Cursor<'a> {
     rest: &'a [u8],
     version: i16,

@@ -23,18 +23,6 @@ pub enum Records {
 /// The numbers of the records of share groups.
 const SHARE_GROUPS: std::ops::RangeInclusive<i16> = 10..=15;
 
-/// The states of a transaction, by their numbers.
-const STATUSES: &[&str] = &[
-    "Empty",
-    "Ongoing",
-    "PrepareCommit",
-    "PrepareAbort",
-    "CompleteCommit",
-    "CompleteAbort",
-    "Dead",
-    "PrepareEpochFence",
-];
-
 impl Records {
     /// The formatter's class without its package.
     pub fn of_class(name: &str) -> Option<Self> {
@@ -66,7 +54,7 @@ impl Records {
                 let (mut data, _) =
                     record_json::read(value_shape, version, rest).map_err(|error| error.to_string())?;
                 if self == Self::Transactions {
-                    name_status(&mut data);
+                    record_json::name_state(&mut data);
                 }
                 Json::object([("version", Json::Int(version.into())), ("data", data)])
             }
@@ -90,14 +78,6 @@ impl Records {
 fn number_of(bytes: &[u8]) -> Option<(i16, &[u8])> {
     let (number, rest) = bytes.split_first_chunk()?;
     Some((i16::from_be_bytes(*number), rest))
-}
-
-fn name_status(transaction: &mut Json) {
-    let Some(status) = transaction.field_mut("transactionStatus") else { return };
-    if let Json::Int(number) = *status {
-        let name = usize::try_from(number).ok().and_then(|number| STATUSES.get(number));
-        *status = Json::Text(name.map_or_else(|| number.to_string(), |name| (*name).to_owned()));
-    }
 }
 
 #[cfg(test)]

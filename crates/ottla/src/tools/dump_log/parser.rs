@@ -167,7 +167,7 @@ fn coordinator_record(
         record_json::read(shape, version, rest).map_err(|why| unreadable(version, "value", &why))?;
     match shape.name {
         "GroupMetadataValue" => show_members(&mut data),
-        "TransactionLogValue" => name_state(&mut data),
+        "TransactionLogValue" => record_json::name_state(&mut data),
         _ => {}
     }
     let value = Json::object([("version", Json::Text(version.to_string())), ("data", data)]);
@@ -205,26 +205,6 @@ fn show_members(group: &mut Json) {
                 *value = shown;
             }
         }
-    }
-}
-
-/// A transaction's state by its name.
-fn name_state(transaction: &mut Json) {
-    const NAMES: [&str; 8] = [
-        "Empty",
-        "Ongoing",
-        "PrepareCommit",
-        "PrepareAbort",
-        "CompleteCommit",
-        "CompleteAbort",
-        "Dead",
-        "PrepareEpochFence",
-    ];
-    if let Some(state) = transaction.field_mut("transactionStatus")
-        && let Json::Int(number) = *state
-    {
-        let name = usize::try_from(number).ok().and_then(|number| NAMES.get(number));
-        *state = Json::Text(name.map_or_else(|| number.to_string(), |name| (*name).to_owned()));
     }
 }
 

@@ -16,6 +16,8 @@ use tokio::net::{TcpListener, TcpStream};
 use super::*;
 use crate::admin;
 
+mod group;
+
 /// How a made-up broker writes.
 #[derive(Clone, Copy, PartialEq)]
 enum Manner {
@@ -79,15 +81,7 @@ fn answer(frame: &Bytes, port: i32) -> (ApiKey, Bytes) {
     let head = ResponseHeader { correlation_id: header.correlation_id };
     head.encode(&mut writer, key.response_header_version(version)).unwrap();
     match key {
-        ApiKey::ApiVersions => {
-            let row = |key: &ApiKey| ApiVersion {
-                api_key: key.code(),
-                min_version: key.min_version(),
-                max_version: key.max_version(),
-            };
-            let rows = ApiKey::ALL.iter().map(row).collect();
-            ApiVersionsResponse { api_keys: rows, ..Default::default() }.encode(&mut writer, version)
-        }
+        ApiKey::ApiVersions => api_versions().encode(&mut writer, version),
         ApiKey::Metadata => {
             let host = "127.0.0.1".to_owned();
             let broker = MetadataResponseBroker { node_id: 1, host, port, rack: None };
@@ -101,6 +95,16 @@ fn answer(frame: &Bytes, port: i32) -> (ApiKey, Bytes) {
     }
     .unwrap();
     (key, writer.into_bytes().freeze())
+}
+
+/// Every API in every version.
+fn api_versions() -> ApiVersionsResponse {
+    let row = |key: &ApiKey| ApiVersion {
+        api_key: key.code(),
+        min_version: key.min_version(),
+        max_version: key.max_version(),
+    };
+    ApiVersionsResponse { api_keys: ApiKey::ALL.iter().map(row).collect(), ..Default::default() }
 }
 
 async fn client(address: &str) -> Client {

@@ -26,8 +26,7 @@ pub static USAGE: Usage = Usage { about: COMMAND.about, flags: &[] };
 
 static COMMAND: Command = Command {
     name: "kafka-producer-perf-test",
-    about: "This tool is used to verify the producer performance. To enable transactions, you can specify a transactional id \
-            or set a transaction duration using --transaction-duration-ms.",
+    about: "Measures how fast records are sent; in transactions, where there is an id or a duration for them.",
     options: &[
         Opt::long("bootstrap-server", Kind::Value, "Where the cluster is."),
         Opt::long("topic", Kind::Required, "The topic that records go to."),

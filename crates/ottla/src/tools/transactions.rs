@@ -25,8 +25,7 @@ const PARTITION: Opt = Opt::long("partition", Kind::Required, "The partition's n
 
 static PROGRAM: Program = Program {
     name: "kafka-transactions.sh",
-    about: "This tool is used to analyze the transactional state of producers in the cluster. It can be used to detect and \
-            recover from hanging transactions.",
+    about: "Shows transactions and the producers in them, and ends those that hang.",
     globals: &[
         Opt::long("command-config", Kind::Value, "A file with client properties."),
         Opt::long("bootstrap-server", Kind::Required, "Where the cluster is."),
@@ -34,7 +33,7 @@ static PROGRAM: Program = Program {
     commands: &[
         Command {
             name: "list",
-            about: "list transactions",
+            about: "List the transactional ids.",
             options: &[
                 Opt::long(
                     "duration-filter",
@@ -50,12 +49,12 @@ static PROGRAM: Program = Program {
         },
         Command {
             name: "describe",
-            about: "describe the state of an active transactional-id",
+            about: "Show the state of a transactional id.",
             options: &[Opt::long("transactional-id", Kind::Required, "The transactional id.")],
         },
         Command {
             name: "describe-producers",
-            about: "describe the states of active producers for a topic partition",
+            about: "Show the producers that write to a partition.",
             options: &[
                 Opt::long("broker-id", Kind::Value, "The replica that is asked, if not the leader."),
                 TOPIC,
@@ -64,7 +63,7 @@ static PROGRAM: Program = Program {
         },
         Command {
             name: "abort",
-            about: "abort a hanging transaction (requires administrative privileges)",
+            about: "Abort a transaction that hangs.",
             options: &[
                 TOPIC,
                 PARTITION,
@@ -76,7 +75,7 @@ static PROGRAM: Program = Program {
         },
         Command {
             name: "find-hanging",
-            about: "find hanging transactions",
+            about: "Find transactions that hang.",
             options: &[
                 Opt::long("broker-id", Kind::Value, "The broker that is searched."),
                 Opt::long(
@@ -90,7 +89,7 @@ static PROGRAM: Program = Program {
         },
         Command {
             name: "forceTerminateTransaction",
-            about: "Force abort an ongoing transaction on transactionalId (requires administrative privileges)",
+            about: "Abort what a transactional id has open.",
             options: &[Opt::long("transactionalId", Kind::Required, "The transactional id.")],
         },
     ],

@@ -21,8 +21,7 @@ pub static USAGE: Usage = Usage { about: COMMAND.about, flags: &[] };
 
 static COMMAND: Command = Command {
     name: "verifiable-consumer",
-    about: "This tool consumes messages from a specific topic and emits consumer events (e.g. group rebalances, received \
-            messages, and offsets committed) as JSON objects to STDOUT.",
+    about: "Reads a topic as a member of a group, and tells what happens as lines of JSON.",
     options: &[
         Opt::long("bootstrap-server", Kind::Required, "Where the cluster is."),
         Opt::long("topic", Kind::Required, "The topic to read."),

@@ -20,8 +20,7 @@ pub static USAGE: Usage = Usage { about: COMMAND.about, flags: &[] };
 
 static COMMAND: Command = Command {
     name: "verifiable-producer",
-    about: "This tool produces increasing integers to the specified topic and prints JSON metadata to stdout on each \
-            \"send\" request, making externally visible which messages have been acked and which have not.",
+    about: "Sends growing numbers to a topic, and tells what became of each as a line of JSON.",
     options: &[
         Opt::long("topic", Kind::Required, "The topic that records go to."),
         Opt::long("bootstrap-server", Kind::Required, "Where the cluster is."),

@@ -398,3 +398,30 @@ fn an_operation_nobody_answers_says_so() {
     let why = "Timed out waiting for a node assignment. Call: listGroups".to_owned();
     assert_eq!(answer, Err(ClientError::TimedOut(why)));
 }
+
+#[test]
+fn a_coordinator_has_a_connection_of_its_own_that_nobody_else_is_given() {
+    let mut net = Net::new("h:9001", &[1, 2]);
+    net.call(Target::Node(1));
+    net.pass(100);
+    let before = net.attempts.len();
+    net.call(Target::Coordinator(1));
+    net.call(Target::Coordinator(1));
+    net.pass(100);
+    assert_eq!(net.attempts[before..], [9001], "one more connection to the same broker, and only one");
+    // What is asked there may take long: neither the node's other calls nor those for anybody wait for it.
+    let done = net.done.len();
+    net.mute.push(9001);
+    net.call(Target::Coordinator(1));
+    net.settle();
+    net.mute.clear();
+    let (own, any) = (net.call(Target::Node(1)), net.call(Target::Any));
+    net.settle();
+    let answered: Vec<Ticket> = net.done[done..].iter().map(|done| done.ticket).collect();
+    assert!(answered.contains(&own) && answered.contains(&any), "{answered:?}");
+    // A node that is none coordinates nothing.
+    let lost = net.call(Target::Coordinator(7));
+    net.pass(100);
+    let end = net.done.iter().find(|done| done.ticket == lost).unwrap();
+    assert!(matches!(end.outcome, Err(ClientError::Disconnected(_))));
+}

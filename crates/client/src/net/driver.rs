@@ -165,6 +165,10 @@ impl Driver {
             let Ok((link, happened)) = self.events.try_recv() else { break };
             self.happened(link, happened);
         }
+        let now = self.now();
+        if self.cluster.deadline().is_some_and(|due| now.reached(due)) {
+            self.cluster.step(now);
+        }
         finished.extend(self.flush());
         finished
     }

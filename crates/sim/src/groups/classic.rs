@@ -36,6 +36,8 @@ pub struct Classic {
     member_id: String,
     generation: i32,
     stage: Stage,
+    /// What it reads, as it said when it joined.
+    joined_for: Vec<usize>,
     /// It has to join again, for what it reads has changed.
     rejoins: bool,
     leaves: bool,
@@ -53,7 +55,14 @@ impl Classic {
     /// A new member.
     #[must_use]
     pub fn new() -> Self {
-        Self { member_id: String::new(), generation: -1, stage: Stage::Out, rejoins: false, leaves: false }
+        Self {
+            member_id: String::new(),
+            generation: -1,
+            stage: Stage::Out,
+            joined_for: Vec::new(),
+            rejoins: false,
+            leaves: false,
+        }
     }
 
     pub(super) fn member_id(&self) -> &str {
@@ -96,6 +105,7 @@ impl Classic {
         }
         match &self.stage {
             Stage::Out => {
+                self.joined_for.clone_from(&client.topics);
                 let command = Command::Join(client.caller(9), self.joining(client));
                 // An answer may take as long as the others take to join, and those who come after them.
                 let patience_us = 1_000 * u64::from(REBALANCE_MS.unsigned_abs()) + 3 * PATIENCE_US;
@@ -150,6 +160,7 @@ impl Classic {
             Reply::Join(response) => self.joined(client, response, cluster),
             Reply::Sync(response) => {
                 self.stage = Stage::Stable;
+                client.assigned_for.clone_from(&self.joined_for);
                 client.forget_positions();
                 (HEARTBEAT_US, Change::Own(assigned(&response, cluster)))
             }

@@ -44,6 +44,8 @@ pub struct Client {
     pub wakes_us: [u64; 2],
     /// What it believes to own, and how far it has read.
     pub owned: BTreeMap<Place, Position>,
+    /// What it was assigned for last, as a member of the classic protocol.
+    pub assigned_for: Vec<usize>,
     /// How many partitions the topics had when it last assigned them.
     pub assigned_of: Vec<i32>,
     /// Counts the changes of what is owned: an answer from before a change says nothing.
@@ -131,6 +133,7 @@ impl Client {
             under_way: [None; 2],
             wakes_us: [0; 2],
             owned: BTreeMap::new(),
+            assigned_for: Vec::new(),
             assigned_of: Vec::new(),
             tenure: 0,
             tokens: 0,
@@ -143,6 +146,11 @@ impl Client {
         self.connection += 1;
         self.wakes_us = [now_us; 2];
         match &mut self.member {
+            Member::Classic(_) if self.instance.is_some() && !self.assigned_for.is_empty() => {
+                // A static member takes its old place without a rebalance: it must want what it wanted.
+                self.topics.clone_from(&self.assigned_for);
+                self.member = Member::Classic(Classic::new());
+            }
             Member::Classic(classic) => *classic = Classic::new(),
             Member::Consumer(consumer) => {
                 *consumer = Consumer::new(format!("m{}-{}", self.index, self.connection));

@@ -96,10 +96,12 @@ fn every_mutant_is_caught() {
 }
 
 #[test]
-fn a_restless_world_settles_too() {
+fn other_worlds_settle_too() {
     let asked_for = std::env::var_os("GROUP_SEEDS").and_then(|seeds| seeds.to_str()?.parse().ok());
     for seed in 1..=asked_for.unwrap_or(6) {
         assert_eq!(restless(seed, None), Ok(()), "seed {seed}");
+        assert_eq!(in_world(seed, Faults::coming_and_going(), None), Ok(()), "seed {seed}");
+        assert_eq!(in_world(seed, Faults::refusing(), None), Ok(()), "seed {seed}");
     }
 }
 

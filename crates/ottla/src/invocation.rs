@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::tools::{self, Tool};
+use crate::tools::{self, TOOLS, Tool};
 
 /// What the program is asked to be.
 #[derive(Clone, Debug)]
@@ -28,12 +28,18 @@ pub struct ServerArguments {
     pub overrides: Vec<(String, String)>,
 }
 
-/// How the program is called.
-pub const HELP: &str = "\
+/// How the program is called, without the tools.
+const HELP: &str = "\
 Usage: ottla [server.properties] [--override key=value]...   run a node
        ottla kafka-topics ...                                run one of Kafka's tools
        ottla install-tools FOLDER                            make links named after the tools
 Without server.properties a node keeps its data in ./data and listens on localhost:9092.";
+
+/// How the program is called, and what tools there are; each says with `--help` what it takes.
+pub fn help() -> String {
+    let names: String = TOOLS.iter().map(|tool| format!("\n  {}", tool.name)).collect();
+    format!("{HELP}\nThe tools, each with its own --help:{names}")
+}
 
 impl Invocation {
     /// Reads the program's name and the words behind it.
@@ -127,6 +133,17 @@ mod tests {
         assert!(
             matches!(read("ottla"), Ok(Invocation::Server(arguments)) if arguments == ServerArguments::default())
         );
+    }
+
+    #[test]
+    fn help_names_every_tool_that_is_found() {
+        let help = help();
+        let names: Vec<&str> = help.lines().filter_map(|line| line.strip_prefix("  kafka-")).collect();
+        assert_eq!(names.len(), TOOLS.len());
+        for name in names {
+            let line = format!("ottla kafka-{name}");
+            assert!(matches!(read(&line), Ok(Invocation::Tool(..))), "{line}");
+        }
     }
 
     #[test]

@@ -29,11 +29,11 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Ok(Invocation::Help) => {
-            println!("{}", invocation::HELP);
+            println!("{}", invocation::help());
             ExitCode::SUCCESS
         }
         Err(message) => {
-            eprintln!("{message}\n{}", invocation::HELP);
+            eprintln!("{message}\n{}", invocation::help());
             ExitCode::from(2)
         }
     }

@@ -129,7 +129,8 @@ impl Producers {
     /// Whether a transaction marker may be appended.
     ///
     /// # Errors
-    /// `INVALID_PRODUCER_EPOCH` or `TRANSACTION_COORDINATOR_FENCED`.
+    /// `INVALID_PRODUCER_EPOCH` or `TRANSACTION_COORDINATOR_FENCED`; `UNKNOWN_SERVER_ERROR` where it names no producer
+    /// or no epoch, as Kafka, which cannot make a batch of it.
     pub fn check_marker(
         &self,
         producer_id: ProducerId,
@@ -137,6 +138,10 @@ impl Producers {
         coordinator_epoch: i32,
         rule: MarkerRule,
     ) -> Result<(), Refusal> {
+        // Kafka takes ids below −1, and then knows nothing of what it has written.
+        if producer_id.0 < 0 || producer_epoch == NO_EPOCH {
+            return Err(Refusal::UnknownServerError);
+        }
         let entry = self.entries.get(&producer_id).copied().unwrap_or_default();
         if rule.refuses(&entry, producer_epoch) {
             return Err(Refusal::InvalidProducerEpoch);

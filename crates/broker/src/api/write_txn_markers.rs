@@ -4,12 +4,12 @@
 //! v2 tells the version of the transaction, by which the leader knows which epochs a marker may have (KIP-1228). Where a
 //! group coordinator stands on the partition, it hears of the marker from the partition itself, in the order of the log.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ottla_partition::{Mark, Question as Ask, Reply, TransactionProtocol};
 use ottla_protocol::batch::{ControlType, TransactionMarker};
 use ottla_protocol::messages::write_txn_markers::{
-    WritableTxnMarker, WritableTxnMarkerPartitionResult, WritableTxnMarkerResult,
+    WritableTxnMarker, WritableTxnMarkerPartitionResult, WritableTxnMarkerResult, WritableTxnMarkerTopic,
     WritableTxnMarkerTopicResult,
 };
 use ottla_protocol::messages::{WriteTxnMarkersRequest, WriteTxnMarkersResponse};
@@ -31,17 +31,17 @@ pub fn answer(request: WriteTxnMarkersRequest, context: &mut Context<'_>) -> Ans
     let mut places = Vec::new();
     for marker in request.markers {
         let mark = mark(&marker);
-        for topic in marker.topics {
-            let found = context.topics.resolve(context.image, &topic.name, Uuid::ZERO, Key::Name);
-            for index in topic.partition_indexes {
+        for (name, indexes) in places_of(marker.topics) {
+            let found = context.topics.resolve(context.image, &name, Uuid::ZERO, Key::Name);
+            for index in indexes {
                 match &found {
                     Ok(found) if found.has_partition(index) => {
                         let id = PartitionId { topic: found.id, index };
                         questions.push(Question::Partition(id, Ask::Mark(mark)));
-                        places.push((marker.producer_id, topic.name.clone(), index));
+                        places.push((marker.producer_id, name.clone(), index));
                     }
                     _ => {
-                        let place = (marker.producer_id, topic.name.clone(), index);
+                        let place = (marker.producer_id, name.clone(), index);
                         note(&mut outcomes, place, Err(Refusal::UnknownTopicOrPartition));
                     }
                 }
@@ -60,6 +60,15 @@ pub fn answer(request: WriteTxnMarkersRequest, context: &mut Context<'_>) -> Ans
         }
         Answer::reply(told(outcomes))
     })
+}
+
+/// The partitions of a marker. Whichever is named more than once is marked once.
+fn places_of(topics: Vec<WritableTxnMarkerTopic>) -> BTreeMap<String, BTreeSet<i32>> {
+    let mut places: BTreeMap<String, BTreeSet<i32>> = BTreeMap::new();
+    for topic in topics {
+        places.entry(topic.name).or_default().extend(topic.partition_indexes);
+    }
+    places
 }
 
 /// What a marker of a request has a partition write.

@@ -148,6 +148,33 @@ fn markers_are_fenced_and_go_to_partitions_that_are_here() {
 }
 
 #[test]
+fn a_marker_of_no_producer_is_refused_and_not_written() {
+    let mut world = start();
+    for (id, epoch) in [(-1, -1), (-1, 0), (-2, 0), (i64::MIN, i16::MIN), (7, -1)] {
+        let refused = mark(&mut world, marker(id, epoch, true), 1);
+        assert_eq!(refused, Refusal::UnknownServerError.code(), "producer {id}, epoch {epoch}");
+    }
+    let refused = mark(&mut world, marker(7, -2, true), 1);
+    assert_eq!(refused, Refusal::InvalidProducerEpoch.code(), "it is below that of an unknown producer");
+    assert_eq!(latest(&mut world, 0), (0, 0), "nothing was written");
+    assert!(producers(&mut world, "t", 0).active_producers.is_empty());
+}
+
+#[test]
+fn a_marker_is_written_once_in_each_partition_however_often_it_is_named() {
+    let mut world = start();
+    let mut often = marker(7, 0, true);
+    often.topics[0].partition_indexes = [vec![0; 10_000], vec![9; 10]].concat();
+    often.topics.push(WritableTxnMarkerTopic { name: "t".into(), partition_indexes: vec![1, 0] });
+    let response = world.call(&WriteTxnMarkersRequest { markers: vec![often] }, 1);
+    assert_eq!(response.markers[0].topics.len(), 1);
+    let rows = response.markers[0].topics[0].partitions.iter();
+    let rows: Vec<_> = rows.map(|row| (row.partition_index, row.error_code)).collect();
+    assert_eq!(rows, [(0, 0), (1, 0), (9, Refusal::UnknownTopicOrPartition.code())]);
+    assert_eq!(latest(&mut world, 0), (0, 1));
+}
+
+#[test]
 fn producers_are_described_or_it_is_said_why_not() {
     let mut world = start();
     base_offset(&world.call(&produce_batch("t", 1, idempotent(5, 2, 0, &["a", "b"])), 9));

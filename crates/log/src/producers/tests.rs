@@ -150,6 +150,19 @@ fn markers_are_fenced_by_epochs() {
 }
 
 #[test]
+fn a_marker_names_a_producer_and_an_epoch() {
+    let producers = Producers::default();
+    for rule in [MarkerRule::SameOrLater, MarkerRule::Later] {
+        let marker = |id, epoch| producers.check_marker(ProducerId(id), ProducerEpoch(epoch), 0, rule);
+        for (id, epoch) in [(-1, -1), (-1, 0), (-2, 0), (i64::MIN, i16::MIN), (7, -1)] {
+            assert_eq!(marker(id, epoch), Err(Refusal::UnknownServerError), "{id} {epoch}");
+        }
+        assert_eq!(marker(7, -2), Err(Refusal::InvalidProducerEpoch));
+        assert_eq!(marker(0, 0), Ok(()));
+    }
+}
+
+#[test]
 fn markers_that_are_none_are_passed_over() {
     let mut producers = Producers::default();
     producers.take(&transactional(0, 0, 0), &[]);

@@ -253,6 +253,8 @@ fn offsets_effort(node: &Node) -> Effort {
 pub struct PartitionJournal<'a> {
     /// The present moment.
     pub now: Now,
+    /// The name of its topic.
+    pub topic: &'a str,
     /// The partition.
     pub partition: &'a mut Partition,
     /// What it does to the world.
@@ -264,5 +266,9 @@ pub struct PartitionJournal<'a> {
 impl Journal for PartitionJournal<'_> {
     fn append(&mut self, batch: StampedBatch) -> Result<Offset, Refusal> {
         self.partition.append_for_coordinator(self.now, batch, self.guard.take(), self.out)
+    }
+
+    fn name(&self) -> String {
+        format!("{}-{}", self.topic, self.partition.id().index)
     }
 }

@@ -38,6 +38,9 @@ pub trait Journal {
     /// # Errors
     /// The partition's refusal; nothing has been appended then.
     fn append(&mut self, batch: StampedBatch) -> Result<Offset, Refusal>;
+
+    /// The partition, as log lines name it.
+    fn name(&self) -> String;
 }
 
 /// What may leave now.
@@ -231,7 +234,12 @@ impl<D: Decider> Hosted<D> {
             match self.append(around.now, journal, &records, transaction) {
                 Ok(first) => self.apply(around.now, first, records, transaction),
                 Err(refusal) => {
-                    tracing::warn!(refusal = refusal.name(), "a coordinator's records could not be written");
+                    let (partition, refusal_name) = (journal.name(), refusal.name());
+                    tracing::warn!(
+                        partition,
+                        refusal = refusal_name,
+                        "a coordinator's records could not be written"
+                    );
                     let refusal = as_told(refusal);
                     let refused = replies.into_iter().map(|(ticket, _)| (ticket, refusal.into()));
                     self.release(refused.collect(), Vec::new());

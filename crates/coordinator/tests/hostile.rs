@@ -87,6 +87,10 @@ fn live<D: Decider>(decider: D, batch: &StampedBatch) {
 struct Log(Offset);
 
 impl ottla_coordinator::Journal for Log {
+    fn name(&self) -> String {
+        "log-0".to_owned()
+    }
+
     fn append(&mut self, batch: StampedBatch) -> Result<Offset, ottla_protocol::Refusal> {
         let base = self.0;
         self.0 = base.plus(i64::from(batch.header().last_offset_delta) + 1);

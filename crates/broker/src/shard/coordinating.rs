@@ -171,7 +171,9 @@ impl Shard {
         let Some(coordinator) = self.coordinators.by_partition.get_mut(&id) else { return false };
         let Some(hosted) = self.hosted.get_mut(&id) else { return false };
         let partition = &mut hosted.partition;
-        act(coordinator, &mut PartitionJournal { now, partition, out: &mut self.outputs, guard: None });
+        let out = &mut self.outputs;
+        let mut journal = PartitionJournal { now, topic: &hosted.topic, partition, out, guard: None };
+        act(coordinator, &mut journal);
         let directory = hosted.directory;
         let ended = self.drain(id, directory);
         self.keep_abreast(id);

@@ -178,6 +178,10 @@ impl Memory {
 }
 
 impl Journal for Memory {
+    fn name(&self) -> String {
+        "memory-0".to_owned()
+    }
+
     fn append(&mut self, batch: StampedBatch) -> Result<Offset, Refusal> {
         let base = self.end();
         match self.refuses {

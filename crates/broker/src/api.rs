@@ -48,8 +48,8 @@ mod produce;
 mod scatter;
 mod sync_group;
 mod table;
-mod txn_offset_commit;
 mod transact;
+mod txn_offset_commit;
 mod unregister_broker;
 mod update_features;
 mod write_txn_markers;
@@ -79,8 +79,11 @@ pub fn serve(context: &mut Context<'_>, head: &mut Head, body: Reader) -> Answer
         }
         return Answer::Close("this version of the API is not served");
     }
+    let (host, client) = (context.client_host, context.client_id);
     (row.serve)(context, body).unwrap_or_else(|error| {
-        tracing::warn!(api = head.key.name(), version = head.version, %error, "malformed request");
+        // That the connection is closed, and whose it was, is logged where it is closed, and seldom.
+        let (api, version) = (head.key.name(), head.version);
+        tracing::debug!(api, version, host, client, %error, "a request is malformed");
         Answer::Close("malformed request")
     })
 }

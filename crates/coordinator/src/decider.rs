@@ -37,8 +37,7 @@ pub trait Decider {
     ) -> Decision<Self::Record, Self::Reply, Self::Effect>;
 
     /// Decides what time has brought. Asked again until it has nothing more to say.
-    fn tick(&mut self, around: Around<'_>)
-    -> Option<Decision<Self::Record, Self::Reply, Self::Effect>>;
+    fn tick(&mut self, around: Around<'_>) -> Option<Decision<Self::Record, Self::Reply, Self::Effect>>;
 
     /// When it wants to be asked again by [`Decider::tick`].
     fn deadline(&self) -> Option<Deadline>;

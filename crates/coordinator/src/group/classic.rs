@@ -16,6 +16,7 @@ mod leave;
 mod member;
 mod members;
 mod offsets;
+mod pending;
 mod rebalance;
 mod record;
 mod sync;

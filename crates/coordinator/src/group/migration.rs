@@ -88,9 +88,11 @@ pub(crate) fn upgrade(
 
 /// Whether a group with so many members may become a classic one.
 pub(crate) fn allows_downgrade(scene: &Scene<'_>, group: &str, members: usize) -> bool {
-    let why = if members == 0 {
-        "it is empty"
-    } else if !Policy::of(scene).allows_downgrades() {
+    if members == 0 {
+        // It has merely become empty.
+        return false;
+    }
+    let why = if !Policy::of(scene).allows_downgrades() {
         "online downgrade is disabled"
     } else if members > scene.settings.classic.members_max {
         "its size is greater than the classic group's maximum size"

@@ -192,22 +192,3 @@ fn the_offsets_of_a_deleted_topic_go_bit_by_bit() {
     assert_eq!(world.batches.iter().sum::<usize>(), 2_400);
     assert_eq!(world.groups.offsets().len(), 3, "the new topic of that name keeps its offsets");
 }
-
-#[test]
-fn ids_that_nobody_brings_back_are_bounded_and_forgotten() {
-    let mut world = World::new();
-    let refused = |replies: &[(u64, Reply)]| match replies {
-        [(_, Reply::Join(response))] => Refusal::from_code(response.error_code),
-        other => panic!("{other:?}"),
-    };
-    for _ in 0..10_000 {
-        let replies = world.ask(join());
-        assert_eq!(refused(&replies), Some(Refusal::MemberIdRequired));
-    }
-    let replies = world.ask(join());
-    assert_eq!(refused(&replies), Some(Refusal::GroupMaxSizeReached));
-    world.now.monotonic_us += 10_000_000;
-    world.ask(Command::List(ListGroupsRequest::default()));
-    let replies = world.ask(join());
-    assert_eq!(refused(&replies), Some(Refusal::MemberIdRequired), "their sessions have ended");
-}

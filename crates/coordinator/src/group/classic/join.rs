@@ -16,9 +16,6 @@ const NEEDS_MEMBER_ID: i16 = 4;
 /// From this version on, a static member that comes back as the leader may leave the assignment as it is (KIP-814).
 const SKIPS_ASSIGNMENT: i16 = 9;
 
-/// How many may be out with an id that they have not brought back. Kafka knows no bound.
-const PENDING_MAX: usize = 10_000;
-
 /// Somebody who joins, and what it is answered to.
 struct Joiner {
     wait: JoinWait,
@@ -96,7 +93,7 @@ impl ClassicGroup {
             joiner.refuse(Refusal::InconsistentGroupProtocol, decided);
         } else if member_id.is_empty() {
             self.join_newcomer(scene, joiner, decided);
-        } else if self.members.pending_join.contains_key(member_id) {
+        } else if self.members.pending_join.contains(member_id) {
             if joiner.request.group_instance_id.is_some() {
                 // Ids that are to be brought back are given to dynamic members alone.
                 joiner.refuse(Refusal::UnknownMemberId, decided);
@@ -145,10 +142,6 @@ impl ClassicGroup {
         let id = scene.random.member_id(&joiner.caller.client_id);
         if joiner.caller.version < NEEDS_MEMBER_ID {
             self.add(scene, id, joiner, decided);
-            return;
-        }
-        if self.members.pending_join.len() >= PENDING_MAX {
-            joiner.refuse(Refusal::GroupMaxSizeReached, decided);
             return;
         }
         let ends = scene.now.after_ms(i64::from(request.session_timeout_ms));
@@ -225,7 +218,12 @@ impl ClassicGroup {
         joiner: Joiner,
         decided: &mut Decided,
     ) {
-        tracing::info!(group = self.id, member = id, replaces = old_id, "a static member is back");
+        tracing::debug!(
+            group = self.id,
+            member = id,
+            replaces = old_id,
+            "a static member is back in its group"
+        );
         let old_leader = self.members.leader().unwrap_or_default().to_owned();
         if let Some(wait) = self.members.take_join(old_id) {
             answer_join(wait, refused_join(old_id, Refusal::FencedInstanceId), decided);

@@ -64,14 +64,14 @@ impl ClassicGroup {
             // Whoever administers the group knows static names only.
             let id = instance_id.and_then(|instance_id| self.members.static_id(instance_id));
             id.ok_or(Refusal::UnknownMemberId)?.to_owned()
-        } else if self.members.pending_join.remove(&member.member_id).is_some() {
+        } else if self.members.pending_join.remove(&member.member_id) {
             return Ok(());
         } else {
             self.check_member(&member.member_id, instance_id)?;
             member.member_id.clone()
         };
         let reason = member.reason.as_deref().unwrap_or("not provided");
-        tracing::info!(group = self.id, member = id, reason, "leaves");
+        tracing::debug!(group = self.id, member = id, reason, "a member leaves its group");
         self.remove(&id, decided);
         Ok(())
     }

@@ -6,9 +6,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ottla_protocol::messages::join_group::JoinGroupRequestProtocol;
-use ottla_protocol::time::Deadline;
 
 use super::member::{JoinWait, Member, names};
+use super::pending::Pending;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -18,8 +18,8 @@ pub(super) struct Members {
     speakers: BTreeMap<String, usize>,
     joining: usize,
     leader: Option<String>,
-    /// Who has been given an id and has not come back with it yet (KIP-394), with the end of its patience.
-    pub(super) pending_join: BTreeMap<String, Deadline>,
+    /// Who has been given an id and has not come back with it yet.
+    pub(super) pending_join: Pending,
     /// Who has not yet asked for the assignment of this generation.
     pub(super) pending_sync: BTreeSet<String>,
 }
@@ -204,6 +204,6 @@ impl Members {
         assert_eq!(self.leader.is_some(), !self.is_empty());
         assert!(self.leader().is_none_or(|leader| self.contains(leader)));
         assert!(self.pending_sync.iter().all(|id| self.contains(id)));
-        assert!(self.pending_join.keys().all(|id| !self.contains(id)));
+        self.pending_join.check(|id| self.contains(id));
     }
 }

@@ -50,7 +50,7 @@ impl ClassicGroup {
         }
         self.members.pending_sync.clear();
         self.timers.set_sync(None);
-        tracing::info!(group = self.id, generation = self.generation, reason, "rebalances");
+        tracing::debug!(group = self.id, generation = self.generation, reason, "a group begins to rebalance");
         let begins = self.state == State::Empty;
         self.enter(State::PreparingRebalance, scene.now);
         if begins {
@@ -88,7 +88,11 @@ impl ClassicGroup {
             if scene.settings.planted.has(Mutant::MissingMembersStay) {
                 break;
             }
-            tracing::info!(group = self.id, member = id, "did not rejoin in time");
+            tracing::info!(
+                group = self.id,
+                member = id,
+                "a member is taken out of its group: it did not rejoin in time"
+            );
             self.members.remove(&id);
         }
         if !self.elect_leader() && !self.members.is_empty() {
@@ -122,7 +126,11 @@ impl ClassicGroup {
         let present = self.members.iter().find(|member| member.is_joining()).map(|member| member.id.clone());
         match present {
             Some(id) => {
-                tracing::info!(group = self.id, leader = id, "the leader did not rejoin in time");
+                tracing::debug!(
+                    group = self.id,
+                    leader = id,
+                    "a group has another leader: the old one did not rejoin in time"
+                );
                 self.members.set_leader(Some(id));
                 true
             }
@@ -132,11 +140,11 @@ impl ClassicGroup {
 
     /// Tells all members the generation, and awaits their syncs.
     fn begin_generation(&mut self, now: Now, decided: &mut Decided) {
-        tracing::info!(
+        tracing::debug!(
             group = self.id,
             generation = self.generation,
             members = self.members.len(),
-            "has all its members"
+            "a group has all its members and awaits its leader's assignment"
         );
         for id in self.members.ids() {
             if let Some(wait) = self.members.take_join(&id) {
@@ -242,7 +250,7 @@ impl ClassicGroup {
             self.end_sync_phase(scene, &mut decided);
         }
         let sessions = self.members.iter().filter_map(|member| member.session_ends);
-        let pending = self.members.pending_join.values().copied();
+        let pending = self.members.pending_join.deadlines();
         self.timers.settle(sessions.chain(pending).collect::<Vec<Deadline>>().into_iter());
         decided
     }
@@ -263,14 +271,16 @@ impl ClassicGroup {
                 member.session_ends = None;
                 continue;
             }
-            tracing::info!(group = self.id, member = id, "was silent for too long");
+            tracing::info!(
+                group = self.id,
+                member = id,
+                "a member is taken out of its group: it was silent for too long"
+            );
             self.remove(&id, decided);
             gone += 1;
         }
-        let pending = &mut self.members.pending_join;
-        let before = pending.len();
-        pending.retain(|_, ends| !over(*ends));
-        if gone > 0 || pending.len() < before {
+        let given_up = self.members.pending_join.expire(scene.now);
+        if gone > 0 || given_up {
             let reason = format!("{gone} members were silent for too long");
             if gone > 0 || self.state == State::PreparingRebalance {
                 self.end_waiting_for_them(scene, &reason, decided);
@@ -305,7 +315,11 @@ impl ClassicGroup {
             return;
         }
         for id in &missing {
-            tracing::info!(group = self.id, member = id, "did not sync in time");
+            tracing::info!(
+                group = self.id,
+                member = id,
+                "a member is taken out of its group: it did not sync in time"
+            );
             self.remove(id, decided);
         }
         self.prepare_rebalance(scene, "members did not sync in time", decided);

@@ -127,7 +127,11 @@ impl ClassicGroup {
     pub fn unwritten(&mut self, scene: &Scene<'_>, value: &GroupMetadataValue) -> Vec<(Ticket, Reply)> {
         let mut decided = Decided::nothing();
         if let Some((old, new_id)) = self.replaced.take() {
-            tracing::warn!(group = self.id, member = old.id, "a static member could not be replaced");
+            tracing::warn!(
+                group = self.id,
+                member = old.id,
+                "a static member could not be replaced: its group's record was not written"
+            );
             let old_id = old.id.clone();
             self.members.rename(&new_id, &old_id);
             self.members.set_protocols(&old_id, old.protocols.clone());

@@ -93,7 +93,7 @@ impl ClassicGroup {
             generation = self.generation,
             members = self.members.len(),
             assigned = assignments.len(),
-            "has its assignment"
+            "a group has rebalanced: its leader has sent the assignment"
         );
         if !scene.settings.planted.has(Mutant::AssignmentUnwritten) {
             decided.records.push(self.record_with(&assignment));

@@ -16,6 +16,7 @@ use ottla_protocol::messages::{
 use ottla_protocol::{Now, Offset, Refusal, Ticket};
 use proptest::prelude::*;
 
+use super::pending::PENDING_MAX;
 use super::{ClassicGroup, State};
 use crate::decider::{Around, Decider, Written};
 use crate::group::{Caller, Command, Decided, Group, Groups, Record, Reply};
@@ -481,6 +482,30 @@ proptest! {
         prop_assert_eq!((group.state(), group.members().len()), (State::Stable, CLIENTS));
         prop_assert!(world.clients.iter().all(|client| client.synced), "{:?}", world.clients);
     }
+}
+
+#[test]
+fn whoever_does_not_come_back_with_an_id_keeps_nobody_out() {
+    let mut world = World::new();
+    let ids: Vec<String> = (0..=PENDING_MAX)
+        .map(|_| {
+            world.join(0, 9, String::new());
+            world.clients[0].id.clone()
+        })
+        .collect();
+    assert!(ids.iter().all(|id| !id.is_empty()), "everybody is given an id");
+    world.check();
+    world.join(1, 9, ids[0].clone());
+    assert!(!world.clients[1].joining, "the oldest is forgotten");
+    for (client, id) in [(0, &ids[1]), (1, &ids[PENDING_MAX])] {
+        world.join(client, 9, id.clone());
+        assert!(world.clients[client].joining, "the others are not");
+    }
+    world.check();
+    world.sleep(10_100_000);
+    let group = world.group().expect("it has members");
+    assert!(group.members.pending_join.is_empty(), "patience is at its end after a session's time");
+    world.check();
 }
 
 #[test]

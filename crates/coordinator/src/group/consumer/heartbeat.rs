@@ -238,7 +238,7 @@ impl ConsumerGroup {
         if bump == Bump::Needed || metadata_hash != roster.metadata_hash {
             epoch += i32::from(!scene.settings.planted.has(Mutant::GroupEpochStays));
             change.records.push(roster.epoch_record(epoch, metadata_hash));
-            tracing::info!(group = %roster.id, epoch, "a consumer group has a new epoch");
+            tracing::debug!(group = %roster.id, epoch, "a consumer group has a new epoch");
         }
         *refresh = Refresh { deadline: scene.now.after_ms(REFRESH_MS), epoch };
         if roster.has_partition_metadata {

@@ -95,7 +95,7 @@ impl ConsumerGroup {
         if what == What::Rebalance && member.epoch != epoch {
             return None;
         }
-        tracing::info!(group = %self.roster.id, member = %id, ?what, "a member is fenced: its time is over");
+        tracing::info!(group = %self.roster.id, member = %id, why = what.missed(), "a member is taken out of its group");
         // Given up when the member is gone; until then it may be that nothing of this can be written.
         if !scene.settings.planted.has(Mutant::UnwrittenRemovalForgotten) {
             self.timers.set_for_epoch(Timer::of(id, what), scene.now.after_ms(RETRY_MS), epoch);
@@ -113,7 +113,7 @@ impl ConsumerGroup {
             match self.downgrade_without(scene, leaving, &mut records) {
                 Ok(downgrade) => return Step { records, answer, downgrade: Some(downgrade) },
                 Err(denied) => {
-                    tracing::warn!(group = %self.roster.id, why = denied.message, "a group cannot be downgraded");
+                    tracing::warn!(group = %self.roster.id, why = denied.message, "a consumer group cannot become a classic one");
                 }
             }
         }

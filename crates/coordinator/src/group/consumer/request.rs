@@ -146,7 +146,11 @@ impl ConsumerGroup {
         match self.join_step(scene, caller, &request) {
             Ok(step) => self.conclude(step, |answer| vec![(ticket, Reply::Join(answer))]),
             Err(denied) => {
-                tracing::info!(group = request.group_id, why = denied.message, "a join is refused");
+                tracing::debug!(
+                    group = request.group_id,
+                    why = denied.message,
+                    "a consumer group refuses a classic member"
+                );
                 Decided::reply(ticket, Reply::Join(refused_join(caller.version, denied.refusal)))
             }
         }

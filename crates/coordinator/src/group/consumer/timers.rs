@@ -48,6 +48,19 @@ struct Entry {
     epoch: i32,
 }
 
+impl What {
+    /// What the member has not done in time.
+    pub(super) fn missed(self) -> &'static str {
+        match self {
+            Self::Session => "it was silent for too long",
+            Self::Rebalance => "it did not give partitions back in time",
+            Self::Join => "it did not rejoin in time",
+            Self::Sync => "it did not sync in time",
+            Self::Patterns => "the group's patterns are to be matched",
+        }
+    }
+}
+
 impl Timer {
     /// A member's.
     pub(super) fn of(member: &str, what: What) -> Self {

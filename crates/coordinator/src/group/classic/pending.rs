@@ -1,0 +1,76 @@
+//! Who has been given an id and has not come back with it yet (KIP-394). Kafka knows no bound; here the oldest is
+//! forgotten for the newest when there are too many, so that clients that never come back keep nobody else out.
+
+use std::collections::BTreeMap;
+
+use ottla_protocol::Now;
+use ottla_protocol::time::Deadline;
+
+/// So many are remembered.
+pub(super) const PENDING_MAX: usize = 10_000;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(super) struct Pending {
+    /// With the end of its patience, and its place among those that came.
+    by_id: BTreeMap<String, (Deadline, u64)>,
+    by_place: BTreeMap<u64, String>,
+    next: u64,
+}
+
+impl Pending {
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
+    pub(super) fn contains(&self, id: &str) -> bool {
+        self.by_id.contains_key(id)
+    }
+
+    /// Remembers an id that is new, until `ends`.
+    pub(super) fn insert(&mut self, id: String, ends: Deadline) {
+        if self.by_id.len() >= PENDING_MAX
+            && let Some((_, oldest)) = self.by_place.pop_first()
+        {
+            self.by_id.remove(&oldest);
+        }
+        self.by_place.insert(self.next, id.clone());
+        let other = self.by_id.insert(id, (ends, self.next));
+        assert!(other.is_none(), "an id is given once");
+        self.next += 1;
+    }
+
+    /// Forgets one; whether it was there.
+    pub(super) fn remove(&mut self, id: &str) -> bool {
+        let Some((_, place)) = self.by_id.remove(id) else { return false };
+        self.by_place.remove(&place);
+        true
+    }
+
+    /// Forgets those whose patience is at its end; whether there were any.
+    pub(super) fn expire(&mut self, now: Now) -> bool {
+        let before = self.by_id.len();
+        let by_place = &mut self.by_place;
+        self.by_id.retain(|_, (ends, place)| {
+            let stays = !now.reached(*ends);
+            if !stays {
+                by_place.remove(place);
+            }
+            stays
+        });
+        self.by_id.len() < before
+    }
+
+    /// When each one's patience is at its end.
+    pub(super) fn deadlines(&self) -> impl Iterator<Item = Deadline> {
+        self.by_id.values().map(|&(ends, _)| ends)
+    }
+
+    /// Whether it is whole, and has none of these; for tests.
+    #[cfg(test)]
+    pub(super) fn check(&self, is_member: impl Fn(&str) -> bool) {
+        assert!(self.by_id.keys().all(|id| !is_member(id)));
+        assert_eq!(self.by_id.len(), self.by_place.len());
+        assert!(self.by_id.iter().all(|(id, (_, place))| self.by_place.get(place) == Some(id)));
+    }
+}

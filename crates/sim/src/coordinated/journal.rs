@@ -92,4 +92,8 @@ impl Appending for Journal {
             None => Ok(self.append_foreign(batch)),
         }
     }
+
+    fn name(&self) -> String {
+        "made-up-0".to_owned()
+    }
 }

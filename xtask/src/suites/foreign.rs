@@ -19,9 +19,6 @@ use verdict::Verdict;
 
 const SUITE: &str = "foreign";
 
-/// What is quicker than this has asked the node nothing.
-const REAL_FROM: Duration = Duration::from_millis(10);
-
 /// How often a test that failed is run again, alone: these suites measure time, and some of them race with themselves,
 /// with Apache Kafka as well.
 const MORE_ATTEMPTS: usize = 2;
@@ -29,6 +26,7 @@ const MORE_ATTEMPTS: usize = 2;
 /// What one of them found.
 struct Findings {
     list: List,
+    real_from: Duration,
     verdicts: anyhow::Result<Vec<Verdict>>,
     stopped: anyhow::Result<()>,
     took: Duration,
@@ -61,12 +59,13 @@ pub fn run(stage: &Stage, report: &mut Report) {
 fn find(stage: &Stage, runner: Runner) -> anyhow::Result<Findings> {
     let list = List::read(runner.name())?;
     let built = runner.build()?;
+    let real_from = runner.real_from();
     let begin = Instant::now();
     let mut node = runner.node(stage)?;
     let verdicts = (|| {
         let mut verdicts = runner.run(stage, &node, &built, &list.names)?;
         for _ in 0..MORE_ATTEMPTS {
-            let failed = list.names.iter().filter(|name| judge(&verdicts, name).is_err());
+            let failed = list.names.iter().filter(|name| judge(&verdicts, name, real_from).is_err());
             for name in failed.cloned().collect::<Vec<String>>() {
                 println!("{SUITE} · {} {name} is run once more", runner.name());
                 let again = runner.run(stage, &node, &built, std::slice::from_ref(&name))?;
@@ -77,28 +76,33 @@ fn find(stage: &Stage, runner: Runner) -> anyhow::Result<Findings> {
         Ok(verdicts)
     })();
     let stopped = node.stop().and_then(|()| super::no_panic(&node));
-    Ok(Findings { list, verdicts, stopped, took: begin.elapsed() })
+    Ok(Findings { list, real_from, verdicts, stopped, took: begin.elapsed() })
 }
 
 /// One case for the node, and one for each test.
 fn tell(report: &mut Report, runner: &str, found: anyhow::Result<Findings>) {
     let found = report.case(SUITE, &format!("{runner} is there"), || found);
-    let Some(Findings { list, verdicts, stopped, took }) = found else { return };
+    let Some(Findings { list, real_from, verdicts, stopped, took }) = found else { return };
     let what = format!("{runner}: {} tests within {:.0} s", list.names.len(), took.as_secs_f64());
     let Some(verdicts) = report.case(SUITE, &what, || verdicts) else { return };
     for name in &list.names {
         let took = verdicts.iter().find(|verdict| verdict.name == *name).map(|verdict| verdict.took);
-        report.done(SUITE, &format!("{runner} {name}"), took.unwrap_or_default(), judge(&verdicts, name));
+        report.done(
+            SUITE,
+            &format!("{runner} {name}"),
+            took.unwrap_or_default(),
+            judge(&verdicts, name, real_from),
+        );
     }
     report.case(SUITE, &format!("{runner}: its node stops"), || stopped);
 }
 
-/// Whether a test has run and passed.
-fn judge(verdicts: &[Verdict], name: &str) -> anyhow::Result<()> {
+/// Whether a test has run and passed, and was not too quick to have asked the node anything.
+fn judge(verdicts: &[Verdict], name: &str, real_from: Duration) -> anyhow::Result<()> {
     let verdict = verdicts.iter().find(|verdict| verdict.name == name);
     let Some(verdict) = verdict else { return Err(anyhow!("it did not run to its end")) };
     ensure!(verdict.passed, "{}", verdict.why);
-    ensure!(verdict.took >= REAL_FROM, "passed in {:?}: it has tested nothing", verdict.took);
+    ensure!(verdict.took >= real_from, "passed in {:?}: it has tested nothing", verdict.took);
     Ok(())
 }
 
@@ -115,9 +119,10 @@ mod tests {
             why: "it says so".to_owned(),
         };
         let verdicts = [verdict("good", true, 10), verdict("quick", true, 9), verdict("bad", false, 10)];
-        assert!(judge(&verdicts, "good").is_ok());
+        let ms = Duration::from_millis(10);
+        assert!(judge(&verdicts, "good", ms).is_ok());
         for name in ["quick", "bad", "absent"] {
-            assert!(judge(&verdicts, name).is_err(), "{name}");
+            assert!(judge(&verdicts, name, ms).is_err(), "{name}");
         }
     }
 }

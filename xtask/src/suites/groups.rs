@@ -159,6 +159,11 @@ fn state(tools: &mut ApacheTools, node: &Node, group: &str) -> anyhow::Result<(S
 
 /// What is left to be read by a group; `None` while it is not known of every partition that has records.
 pub fn lag(tools: &mut ApacheTools, node: &Node, group: &str) -> anyhow::Result<Option<i64>> {
+    Ok(lags(tools, node, group)?.map(|lags| lags.iter().sum()))
+}
+
+/// The same, partition by partition.
+pub fn lags(tools: &mut ApacheTools, node: &Node, group: &str) -> anyhow::Result<Option<Vec<i64>>> {
     let line =
         format!("kafka-consumer-groups --describe --group {group} --bootstrap-server {}", node.address());
     let (_, out) = call(tools, &line)?;
@@ -167,9 +172,9 @@ pub fn lag(tools: &mut ApacheTools, node: &Node, group: &str) -> anyhow::Result<
         .map(|row| row.split_whitespace().collect::<Vec<&str>>())
         .filter(|row| row.first() == Some(&group))
         .collect();
-    // GROUP TOPIC PARTITION [LEADER-EPOCH] CURRENT-OFFSET LOG-END-OFFSET LAG …
+    // GROUP TOPIC PARTITION CURRENT-OFFSET LOG-END-OFFSET LAG …
     let lags: Option<Vec<i64>> = rows.iter().map(|row| row.get(5)?.parse().ok()).collect();
-    Ok(lags.filter(|lags| !lags.is_empty()).map(|lags| lags.iter().sum()))
+    Ok(lags.filter(|lags| !lags.is_empty()))
 }
 
 /// The sum of the ends of a topic's partitions.

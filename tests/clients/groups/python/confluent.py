@@ -1,5 +1,6 @@
 """confluent-kafka (librdkafka) with the verbs of ../README.md."""
 
+import os
 import sys
 import time
 
@@ -62,7 +63,7 @@ def transaction(producer, consumer, target, batch):
 
 def joined(broker, group, topic, protocol):
     ending.wait()
-    timing = {} if protocol == "consumer" else {"session.timeout.ms": 10_000, "heartbeat.interval.ms": 500}
+    timing = {} if protocol == "consumer" else {"session.timeout.ms": int(os.environ.get("SESSION_MS", 10_000)), "heartbeat.interval.ms": 500}
     consumer = Consumer({"bootstrap.servers": broker, "group.id": group, "group.protocol": protocol, "auto.offset.reset": "earliest",
                          "enable.auto.commit": False, "isolation.level": "read_committed", "fetch.wait.max.ms": 100, **timing})
     consumer.subscribe([topic], on_assign=lambda _, parts: ending.owns(part.partition for part in parts))

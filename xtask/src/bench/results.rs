@@ -13,7 +13,8 @@ pub fn text(cells: &[Cell], measured: &[Measured], runs: usize) -> String {
         "# Ottla beside Apache Kafka 4.4.0\n\n\
          Made by `cargo xtask bench` on {}; {}; medians of {runs} runs of each server in turn, in one run of the program. \
          The clients share the cores and are often the ceiling: then the CPU time of the server's process is what counts. \
-         MB are before compression. A ratio above 1 in MB/s, and below 1 elsewhere, is in Ottla's favour.\n\n\
+         MB are before compression. A ratio above 1 in MB/s, and below 1 elsewhere, is in Ottla's favour. \
+         Where an aim is missed, [PROFILES.md](PROFILES.md) says why.\n\n\
          | cell | figure | Apache Kafka | Ottla | ratio |\n|---|---|---:|---:|---:|\n",
         today(),
         machine::described()

@@ -96,7 +96,7 @@ impl World {
         world.cluster.watch(world.now, "t");
         world.ask(admin::list_topics());
         world.ask(admin::describe_topics(vec!["t".to_owned(), "u".to_owned()], Limit(1)));
-        world.ask(admin::list_groups());
+        world.ask(admin::list_groups(admin::GroupFilter::default()));
         world.ask(admin::describe_configs(Vec::new()));
         world.ask(admin::list_offsets(BTreeMap::from([(("t".to_owned(), 0), OffsetSpec::MaxTimestamp)])));
         for node in [Node::Any, Node::Controller, Node::Node(1)] {

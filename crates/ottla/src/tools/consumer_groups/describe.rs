@@ -156,7 +156,7 @@ mod tests {
             [("t", 0), ("a", 0), ("t", 7)].map(|(topic, p)| ((topic.to_owned(), p), offset)).into();
         let ends: Offsets = [(("t".to_owned(), 0), 9), (("t".to_owned(), 1), 9)].into();
         let rows = offset_rows(&group, &committed, &ends);
-        let shown: Vec<(&str, i32, Option<i64>, Option<i64>, Option<&str>)> = rows
+        let shown: Vec<_> = rows
             .iter()
             .map(|row| {
                 let member = row.member.as_ref().map(|member| member.0.as_str());

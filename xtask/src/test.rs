@@ -10,12 +10,12 @@ use anyhow::{Context, bail, ensure};
 
 use crate::node::Server;
 use crate::report::Report;
-use crate::suites::{self, Stage};
+use crate::suites::{self, Stage, When};
 
 const USAGE: &str = "\
 cargo xtask test [SUITE…] [--all] [--against apache-kafka] [--dev | --binary PATH] [--list]
 
-Without a SUITE: the quick tests (cargo test --workspace), then every suite.
+Without a SUITE: the quick tests (cargo test --workspace), then every suite but those marked with *.
 --all                     a suite that could not run counts as failed
 --against apache-kafka    the suites against Apache Kafka 4.4.0 instead of Ottla
 --dev                     Ottla from the dev profile; without it from the release profile
@@ -35,7 +35,10 @@ struct Options {
 pub fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
     if arguments.iter().any(|argument| argument == "--help" || argument == "--list") {
         println!("{USAGE}\n");
-        suites::ALL.iter().for_each(|suite| println!("{:<10} {}", suite.name, suite.about));
+        for suite in suites::ALL {
+            let mark = if suite.when == When::Named { "*" } else { "" };
+            println!("{:<13} {}", format!("{}{mark}", suite.name), suite.about);
+        }
         return Ok(ExitCode::SUCCESS);
     }
     let options = parse(arguments)?;
@@ -45,7 +48,8 @@ pub fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
     }
     let stage = stage(&options)?;
     for suite in suites::ALL {
-        if options.suites.is_empty() || options.suites.iter().any(|name| name == suite.name) {
+        let is_named = options.suites.iter().any(|name| name == suite.name);
+        if is_named || (options.suites.is_empty() && suite.when == When::Always) {
             (suite.run)(&stage, &mut report);
         }
     }

@@ -19,8 +19,7 @@ use verdict::Verdict;
 
 const SUITE: &str = "foreign";
 
-/// How often a test that failed is run again, alone: these suites measure time, and some of them race with themselves,
-/// with Apache Kafka as well.
+/// How often a test that failed is run again, alone: these suites measure time on whatever machine they are on.
 const MORE_ATTEMPTS: usize = 2;
 
 /// What one of them found.

@@ -84,7 +84,10 @@ impl Runner {
     /// The node that its tests want.
     pub fn node(self, stage: &Stage) -> anyhow::Result<Node> {
         match self {
-            Runner::Librdkafka | Runner::LibrdkafkaConsumer => stage.node(&[("num.partitions", "4")]),
+            // Some expect two members that come at once in the first generation together.
+            Runner::Librdkafka | Runner::LibrdkafkaConsumer => {
+                stage.node(&[("num.partitions", "4"), ("group.initial.rebalance.delay.ms", "300")])
+            }
             Runner::KafkaGo => fixed(stage, "localhost", &[("message.max.bytes", "209715200")]),
             Runner::Rdkafka => fixed(stage, "127.0.0.1", &[("node.id", "0"), ("num.partitions", "3")]),
             Runner::Rskafka => stage.node(&[("auto.create.topics.enable", "false")]),

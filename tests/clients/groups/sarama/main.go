@@ -138,6 +138,11 @@ func (m *member) ConsumeClaim(session sarama.ConsumerGroupSession, claim sarama.
 			for _, message := range batch {
 				show(message)
 			}
+		case <-time.After(500 * time.Millisecond):
+			// A commit that failed is not tried again by itself.
+			if m.copier == nil {
+				session.Commit()
+			}
 		case <-session.Context().Done():
 			return nil
 		}

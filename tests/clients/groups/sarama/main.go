@@ -221,7 +221,9 @@ func committed(broker, topic string) {
 	}
 }
 
-func show(m *sarama.ConsumerMessage) { fmt.Println(m.Partition, m.Offset, string(m.Key), string(m.Value)) }
+func show(m *sarama.ConsumerMessage) {
+	fmt.Println(m.Partition, m.Offset, string(m.Key), string(m.Value))
+}
 
 func number(text string) int {
 	n, err := strconv.Atoi(text)

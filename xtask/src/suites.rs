@@ -80,7 +80,7 @@ pub const ALL: &[Suite] = &[
         name: "once",
         about: "exactly once: a chain of transactional copies under kill -9",
         run: once::run,
-        when: When::Always,
+        when: When::Named,
     },
     Suite {
         name: "transactions",

@@ -1,11 +1,11 @@
 //! Requests that a transaction coordinator answers: which partition it stands on, and how it is asked.
 
-use ottla_coordinator::place;
 use ottla_coordinator::transaction::{Command, Reply};
 use ottla_protocol::time::Deadline;
 use ottla_protocol::{PartitionId, Refusal};
 
 use crate::answer::{Answer, Question, Replies};
+use crate::api::coordinate;
 use crate::context::Context;
 use crate::coordinators::{self, TRANSACTIONS_TOPIC};
 
@@ -20,9 +20,7 @@ pub fn patience(context: &Context<'_>) -> Deadline {
 /// # Errors
 /// There is none.
 pub fn question(context: &Context<'_>, id: &str, command: Command) -> Result<Question, Refusal> {
-    let topic = context.image.topics.named(TRANSACTIONS_TOPIC).ok_or(Refusal::NotCoordinator)?;
-    let partition = PartitionId { topic: topic.id, index: place::partition_for(id, topic.partition_count) };
-    Ok(question_on(partition, command))
+    Ok(question_on(coordinate::partition(context, TRANSACTIONS_TOPIC, id)?, command))
 }
 
 /// A question to the coordinator on this partition.

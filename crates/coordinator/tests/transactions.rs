@@ -10,5 +10,6 @@ mod properties;
 mod script;
 #[path = "transaction/scripts.rs"]
 mod scripts;
+mod traces;
 #[path = "transaction/world.rs"]
 mod world;

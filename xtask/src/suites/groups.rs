@@ -105,7 +105,8 @@ impl Case<'_> {
         wait("everything is read", || Ok(&first.numbers() | &second.numbers() == all))
             .with_context(|| format!("first: {}\nsecond: {}", first.told(), second.told()))?;
         ensure!(!second.numbers().is_empty(), "the second member was given nothing");
-        wait("nothing is left to be read", || Ok(lag(tools, node, &group)? == Some(0)))?;
+        wait("nothing is left to be read", || Ok(lag(tools, node, &group)? == Some(0)))
+            .with_context(|| format!("first: {}\nsecond: {}", first.told(), second.told()))?;
         first.end()?;
         second.end()?;
         wait("both have left", || Ok(state(tools, node, &group)?.1 == 0))

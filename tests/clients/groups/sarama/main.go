@@ -10,6 +10,7 @@ import (
 	"os"
 	"sort"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/IBM/sarama"
@@ -99,7 +100,12 @@ func run(broker, group, topic string, handler sarama.ConsumerGroupHandler) {
 	check(members.Close())
 }
 
-type member struct{ copier *copier }
+type member struct {
+	copier *copier
+	// Two commits at once may overtake each other inside of older versions of the library: the offset of the one that
+	// was made first then stands, and it does not commit again.
+	commits sync.Mutex
+}
 
 func (m *member) Setup(session sarama.ConsumerGroupSession) error {
 	for _, parts := range session.Claims() {
@@ -132,8 +138,10 @@ func (m *member) ConsumeClaim(session sarama.ConsumerGroupSession, claim sarama.
 					return err
 				}
 			} else {
+				m.commits.Lock()
 				session.MarkMessage(batch[len(batch)-1], "")
 				session.Commit()
+				m.commits.Unlock()
 			}
 			for _, message := range batch {
 				show(message)
@@ -141,7 +149,9 @@ func (m *member) ConsumeClaim(session sarama.ConsumerGroupSession, claim sarama.
 		case <-time.After(500 * time.Millisecond):
 			// A commit that failed is not tried again by itself.
 			if m.copier == nil {
+				m.commits.Lock()
 				session.Commit()
+				m.commits.Unlock()
 			}
 		case <-session.Context().Done():
 			return nil
@@ -162,7 +172,7 @@ func copyAll(broker, group, from, to, id string) {
 	transactional := config()
 	transactional.Producer.Transaction.ID = id
 	producer := producerOf(broker, transactional)
-	run(broker, group, from, &member{&copier{turn: make(chan struct{}, 1), producer: producer, group: group, to: to}})
+	run(broker, group, from, &member{copier: &copier{turn: make(chan struct{}, 1), producer: producer, group: group, to: to}})
 	check(producer.Close())
 }
 

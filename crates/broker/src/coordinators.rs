@@ -106,6 +106,12 @@ impl Coordinator {
         self.has_groups() || self.epoch == epoch
     }
 
+    /// The leader epoch in which it came to be.
+    #[must_use]
+    pub fn epoch(&self) -> LeaderEpoch {
+        self.epoch
+    }
+
     /// Whether groups are what it coordinates.
     #[must_use]
     pub fn has_groups(&self) -> bool {

@@ -20,8 +20,9 @@ use crate::topics::Topics;
 mod closing;
 mod coordinating;
 
-/// How long between two attempts to open what found no room.
-const ATTEMPT_INTERVAL_MS: i64 = 5_000;
+/// How long between two attempts at what found no room or no descriptor. Below `offsets.commit.timeout.ms`, so that a
+/// commit may still be answered.
+const ATTEMPT_INTERVAL_MS: i64 = 1_000;
 
 /// See the module.
 pub struct Shard {
@@ -32,7 +33,7 @@ pub struct Shard {
     coordinators: coordinating::Coordinators,
     /// Partitions of this core that cannot be opened: their directory has failed or is missing.
     offline: BTreeSet<PartitionId>,
-    /// Partitions for which there was no room on their directory's disk.
+    /// Partitions for which there was no room on their directory's disk, or no descriptor.
     unopened: BTreeMap<PartitionId, usize>,
     /// Filled by a partition's step and emptied at once; kept to spare allocations.
     outputs: Vec<Output>,
@@ -43,6 +44,8 @@ pub struct Shard {
     next_checkpoint: Deadline,
     next_retention: Deadline,
     next_attempt: Deadline,
+    /// When to look after partitions that something was missing for; `None` where there are none.
+    next_look: Option<Deadline>,
 }
 
 struct Hosted {
@@ -76,6 +79,7 @@ impl Shard {
             next_checkpoint,
             next_retention,
             next_attempt: now.after_ms(0),
+            next_look: None,
         }
     }
 
@@ -117,7 +121,9 @@ impl Shard {
         if self.closing.is_some() {
             return None;
         }
-        let own = self.next_checkpoint.min(self.next_retention);
+        let late = (!self.unopened.is_empty()).then_some(self.next_attempt);
+        let late = [late, self.next_look].into_iter().flatten();
+        let own = late.fold(self.next_checkpoint.min(self.next_retention), Deadline::min);
         Some(self.coordinators.deadline().map_or(own, |deadline| deadline.min(own)))
     }
 
@@ -129,7 +135,12 @@ impl Shard {
         if now.reached(self.next_checkpoint) {
             self.next_checkpoint = now.after_ms(self.node.limits.checkpoint_interval_ms);
             self.report_checkpoints();
+            self.next_look = Some(now.after_ms(0));
+        }
+        if self.next_look.is_some_and(|next_look| now.reached(next_look)) {
+            self.next_look = None;
             self.each(now, || Input::Look);
+            self.take_over_late();
         }
         if now.reached(self.next_retention) {
             self.next_retention = now.after_ms(self.node.limits.retention_interval_ms);
@@ -275,7 +286,7 @@ impl Shard {
             }
             Err(error) => {
                 tracing::error!(topic = %topic, partition = id.index, %error, "the log cannot be opened");
-                if error.is_full() {
+                if error.is_passing() {
                     // What is there keeps working; this one is tried again when there may be room.
                     self.unopened.insert(id, directory);
                 } else {
@@ -314,10 +325,15 @@ impl Shard {
         hosted.partition.step(now, input, &mut self.outputs);
         let directory = hosted.directory;
         let ended = self.drain(id, directory);
-        self.keep_abreast(id);
+        self.keep_abreast(now, id);
         if ended {
             self.ended(id);
         }
+    }
+
+    /// Something was missing that may be there before long.
+    fn look_later(&mut self, now: Now) {
+        self.next_look.get_or_insert(now.after_ms(ATTEMPT_INTERVAL_MS));
     }
 
     /// Hands on what a partition has put out; whether that was its end.

@@ -18,6 +18,8 @@ use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::io::Errno;
+
 use crate::place::Cold;
 
 /// A file system, or a made-up one.
@@ -223,7 +225,7 @@ pub struct Space {
     pub usable: u64,
 }
 
-/// The disk failed. But for [`is_full`](Self::is_full), the log directory goes offline.
+/// The disk failed. But for what [is passing](Self::is_passing), the log directory goes offline.
 #[derive(Clone, Debug, thiserror::Error)]
 #[error("cannot {action} {path}: {source}", path = path.display())]
 pub struct DiskError {
@@ -248,15 +250,33 @@ impl DiskError {
         Self::new("understand", path, io::Error::new(io::ErrorKind::InvalidData, what.into()))
     }
 
-    /// The same, but never to be tried again: where a sync finds no room, bytes that were taken are lost.
+    /// The same, but never to be tried again: where a sync finds no room, bytes that were taken are lost, and what has
+    /// been done by half cannot be begun anew.
     pub(crate) fn hardened(self) -> Self {
-        if self.is_full() { Self::new(self.action, &self.path, io::Error::other(self.source)) } else { self }
+        if self.is_passing() {
+            Self::new(self.action, &self.path, io::Error::other(self.source))
+        } else {
+            self
+        }
     }
 
     /// No room. Nothing is broken, and the same may succeed later.
     #[must_use]
     pub fn is_full(&self) -> bool {
         matches!(self.source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+    }
+
+    /// The process or the system has as many files open as it may. Nothing has been touched.
+    #[must_use]
+    pub fn lacks_descriptors(&self) -> bool {
+        let scarce = [Errno::MFILE, Errno::NFILE];
+        self.source.raw_os_error().is_some_and(|code| scarce.iter().any(|errno| errno.raw_os_error() == code))
+    }
+
+    /// No room, or no descriptor: the disk is well, and the same may succeed later.
+    #[must_use]
+    pub fn is_passing(&self) -> bool {
+        self.is_full() || self.lacks_descriptors()
     }
 
     /// There is no such file.
@@ -286,5 +306,16 @@ mod tests {
         let full = DiskError::new("sync", Path::new("a.log"), io::Error::from_raw_os_error(28));
         assert!(full.is_full() && !full.clone().hardened().is_full());
         assert!(full.hardened().to_string().starts_with("cannot sync a.log: "));
+    }
+
+    #[test]
+    fn a_want_of_descriptors_passes() {
+        for code in [23, 24] {
+            let error = DiskError::new("open", Path::new("a.log"), io::Error::from_raw_os_error(code));
+            assert!(error.is_passing() && error.lacks_descriptors() && !error.is_full(), "{error}");
+            assert!(!error.hardened().is_passing());
+        }
+        let broken = DiskError::new("open", Path::new("a.log"), io::Error::from_raw_os_error(5));
+        assert!(!broken.is_passing());
     }
 }

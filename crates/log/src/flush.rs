@@ -99,10 +99,17 @@ impl Log {
     /// Takes note of a flush that has ended. The recovery point may have moved.
     ///
     /// # Errors
-    /// [`DiskError`], final: nobody knows what is on the disk, so the log takes no more changes. Only when the disk
-    /// [is full](DiskError::is_full) has the recovery point just not moved.
+    /// [`DiskError`], final: nobody knows what is on the disk, so the log takes no more changes. Only when it
+    /// [is passing](DiskError::is_passing) has the recovery point just not moved.
     pub fn finish_flush(&mut self, flushed: Flushed) -> Result<(), DiskError> {
-        if let Err(error) = flushed.synced.map_err(DiskError::hardened) {
+        let is_final = |error: DiskError| {
+            // What could not even be opened has not been synced in vain.
+            if error.lacks_descriptors() { error } else { error.hardened() }
+        };
+        if let Err(error) = flushed.synced.map_err(is_final) {
+            if error.is_passing() {
+                return Err(error);
+            }
             tracing::error!(%error, "a sync has failed");
             self.durable.failed.get_or_insert_with(|| error.clone());
             return Err(error);

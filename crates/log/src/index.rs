@@ -22,7 +22,7 @@ use ottla_protocol::Offset;
 use crate::disk::{DiskError, DiskFile};
 use crate::place::Place;
 
-/// Entries kept in memory at most, unless the disk is full.
+/// Entries kept in memory at most, unless the file cannot be written just now.
 const TAIL: usize = 64;
 /// Entries that a search reads at once.
 const PAGE: u32 = 64;
@@ -116,13 +116,13 @@ impl<const N: usize> EntryFile<N> {
         self.entries_mut().tail.push(entry);
     }
 
-    /// Writes entries to the file once enough have gathered. Without room they wait.
+    /// Writes entries to the file once enough have gathered. Without room or a descriptor they wait.
     pub fn write_gathered(&mut self, place: &Place) -> Result<(), DiskError> {
         if self.entries().tail.len() < TAIL {
             return Ok(());
         }
         match self.write(place) {
-            Err(error) if error.is_full() => return Ok(()),
+            Err(error) if error.is_passing() => return Ok(()),
             result => result?,
         }
         let entries = self.entries_mut();

@@ -3,7 +3,7 @@
 //! It has one owner and does what it is told at once, on the disk it was given; only what a flush has to sync can be
 //! handed to another thread ([`PendingFlush`](crate::PendingFlush)). Invariants: there is always an active segment;
 //! offsets rise from batch to batch; `start ≤ end`; nothing at or above `end` is readable; once a sync or a write has
-//! failed the log takes no more changes. A full disk is not such a failure.
+//! failed the log takes no more changes. A full disk is not such a failure, nor is a want of descriptors.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -84,7 +84,7 @@ impl Durable {
     /// Remembers a failure after which nothing may change.
     pub fn guard<T>(&mut self, result: Result<T, DiskError>) -> Result<T, DiskError> {
         if let Err(error) = &result
-            && !error.is_full()
+            && !error.is_passing()
         {
             self.failed.get_or_insert_with(|| error.clone());
         }
@@ -99,7 +99,7 @@ impl Log {
     /// [`end_offset`]: Self::end_offset
     ///
     /// # Errors
-    /// [`DiskError`], and nothing has been appended. When it [is full](DiskError::is_full) the same may succeed later;
+    /// [`DiskError`], and nothing has been appended. When it [is passing](DiskError::is_passing) the same may succeed later;
     /// otherwise the log takes no more changes.
     ///
     /// # Panics
@@ -308,8 +308,8 @@ impl Log {
         let dir = self.place.dir.with_file_name(name);
         let disk = Arc::clone(&self.place.disk);
         let parent = dir.parent().unwrap_or(Path::new(".")).to_owned();
-        let renamed = disk.rename(&self.place.dir, &dir).and_then(|()| disk.sync_dir(&parent));
-        self.durable.guard(renamed)?;
+        self.durable.guard(disk.rename(&self.place.dir, &dir))?;
+        self.durable.guard(disk.sync_dir(&parent).map_err(DiskError::hardened))?;
         self.place.dir = dir;
         Ok(())
     }

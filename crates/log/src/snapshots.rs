@@ -33,10 +33,10 @@ impl Snapshots {
         self.offsets.binary_search(&offset).is_ok()
     }
 
-    /// As [`take_now`](Self::take_now), but without room there is none: then a start has to read more of the log.
+    /// As [`take_now`](Self::take_now), but without room or a descriptor there is none: then a start has to read more of the log.
     pub fn take(&mut self, place: &Place, producers: &Producers) -> Result<(), DiskError> {
         match self.take_now(place, producers) {
-            Err(error) if error.is_full() => {
+            Err(error) if error.is_passing() => {
                 place.disk.remove(&place.path(producers.end_offset(), SNAPSHOT))?;
                 Ok(())
             }

@@ -31,7 +31,8 @@ impl Log {
             self.truncate_fully(now, offset)?;
             return Ok(offset);
         }
-        let result = self.cut_to(now, offset);
+        // Half a truncation is none.
+        let result = self.cut_to(now, offset).map_err(DiskError::hardened);
         self.durable.guard(result)?;
         Ok(self.end)
     }
@@ -42,7 +43,7 @@ impl Log {
     /// [`DiskError`].
     pub fn truncate_fully(&mut self, now: Now, offset: Offset) -> Result<(), DiskError> {
         self.durable.check()?;
-        let result = self.start_over(now, offset);
+        let result = self.start_over(now, offset).map_err(DiskError::hardened);
         self.durable.guard(result)
     }
 

@@ -15,8 +15,11 @@ use crate::partition::Partition;
 pub struct Flushing {
     /// One is under way.
     running: bool,
-    /// A segment has been sealed since the last one began: a recovery should not have to read it.
+    /// A segment has been sealed since the last one began: a recovery should not have to read it. Or the last one has
+    /// come to nothing.
     sealed: bool,
+    /// The last one found no room or no descriptor: the next does not begin before somebody looks after the partition.
+    held: bool,
     /// Since when there has been something that is not on the disk.
     since: Option<Now>,
     end: End,
@@ -43,6 +46,11 @@ impl Flushing {
         self.since.get_or_insert(now);
     }
 
+    /// What was missing for a flush may be there again.
+    pub fn look_again(&mut self) {
+        self.held = false;
+    }
+
     /// Whether the log is being closed, or is closed.
     pub fn is_ending(&self) -> bool {
         self.end != End::Far
@@ -55,6 +63,12 @@ impl Flushing {
 }
 
 impl Partition {
+    /// Whether a flush found no room or no descriptor: [`Input::Look`](crate::Input::Look) is wanted before long.
+    #[must_use]
+    pub fn wants_look(&self) -> bool {
+        self.flushing.held && !self.offline
+    }
+
     /// Whether acknowledgements wait for the disk.
     pub(crate) fn acknowledges_flushed(&self) -> bool {
         self.settings.flush_messages < i64::MAX
@@ -75,7 +89,8 @@ impl Partition {
 
     /// Begins a flush where one is due and none is running.
     pub(crate) fn begin_flush(&mut self, out: &mut Vec<Output>) -> Result<(), DiskError> {
-        if self.flushing.sealed || self.unflushed() >= self.settings.flush_messages {
+        let due = self.flushing.sealed || self.unflushed() >= self.settings.flush_messages;
+        if due && !self.flushing.held {
             self.flush(out)?;
         }
         Ok(())
@@ -88,11 +103,23 @@ impl Partition {
         }
         self.flushing.sealed = false;
         self.flushing.since = None;
-        if let Some(pending) = self.log.prepare_flush()? {
-            self.flushing.running = true;
-            out.push(Output::Flush(pending));
+        match self.log.prepare_flush() {
+            Ok(Some(pending)) => {
+                self.flushing.running = true;
+                out.push(Output::Flush(pending));
+            }
+            Ok(None) => {}
+            Err(error) if error.is_passing() => self.hold_flushes(&error),
+            Err(error) => return Err(error),
         }
         Ok(())
+    }
+
+    /// What has been written stays as it is, and is flushed later.
+    fn hold_flushes(&mut self, error: &DiskError) {
+        tracing::warn!(partition = %self.id, %error, "a flush has to wait");
+        self.flushing.sealed = true;
+        self.flushing.held = true;
     }
 
     /// Closes the log: the last flush leaves it as the next start wants it.
@@ -123,9 +150,9 @@ impl Partition {
     pub(crate) fn flushed(&mut self, flushed: Flushed, out: &mut Vec<Output>) -> Result<(), DiskError> {
         self.flushing.running = false;
         match self.log.finish_flush(flushed) {
-            // A disk without room for the checkpoint keeps what it has; the next flush tries again.
-            Err(error) if error.is_full() && self.flushing.end != End::Near => {
-                tracing::warn!(partition = %self.id, %error, "a flush found no room")
+            // A disk without room for the checkpoint keeps what it has.
+            Err(error) if error.is_passing() && self.flushing.end != End::Near => {
+                self.hold_flushes(&error);
             }
             outcome => outcome?,
         }

@@ -11,7 +11,7 @@ use ottla_protocol::{Now, Offset, Refusal};
 
 use crate::input::{Acks, Append};
 use crate::output::Output;
-use crate::partition::Partition;
+use crate::partition::{Partition, passing};
 use crate::transactions::VerificationGuard;
 
 /// Whole batches of a log, and where the next ones begin.
@@ -69,14 +69,14 @@ impl Partition {
         Ok(Ok(base_offset))
     }
 
-    /// The next batches from an offset on, up to `max_bytes` or one batch, replicated or not. `None` where the disk has
-    /// failed.
+    /// The next batches from an offset on, up to `max_bytes` or one batch, replicated or not; refused where they cannot
+    /// be read just now. `None` where the disk has failed.
     pub fn read_for_coordinator(
         &mut self,
         from: Offset,
         max_bytes: u32,
         out: &mut Vec<Output>,
-    ) -> Option<Stretch> {
+    ) -> Option<Result<Stretch, Refusal>> {
         if self.offline {
             return None;
         }
@@ -86,7 +86,7 @@ impl Partition {
             Err(ReadError::OutOfRange { end, .. }) => Ok(Stretch { batches: Bytes::new(), next: end }),
             Err(ReadError::Disk(error)) => Err(error),
         };
-        match found {
+        match passing(found.map(Ok)) {
             Ok(stretch) => Some(stretch),
             Err(error) => {
                 self.fail(error, out);

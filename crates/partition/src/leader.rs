@@ -119,8 +119,8 @@ impl Partition {
         let batch = batch.at(base_offset, leader.epoch);
         match self.log.append(now, std::slice::from_ref(&batch)) {
             Ok(appended) => self.flushing.note(now, appended.rolled),
-            Err(error) if error.is_full() => {
-                // A full disk takes nothing of this batch, keeps what it has, and may have room for the next.
+            Err(error) if error.is_passing() => {
+                // Nothing is taken of this batch, what is there is kept, and the next one may find room.
                 tracing::warn!(partition = %self.id, %error, "no room for a batch");
                 return Ok(Err(Refusal::KafkaStorageError));
             }

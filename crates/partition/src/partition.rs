@@ -92,11 +92,21 @@ impl Partition {
             }
             Input::Retain | Input::Close if self.offline => Ok(()),
             Input::Retain if self.flushing.is_ending() => Ok(()),
-            Input::Retain => self.retain(now),
+            Input::Retain => match self.retain(now) {
+                Err(error) if error.is_passing() => {
+                    tracing::warn!(partition = %self.id, %error, "old segments stay for now");
+                    Ok(())
+                }
+                outcome => outcome,
+            },
             Input::Look => {
                 self.waiting.forget_late(now);
-                let due = !self.offline && self.flushing.is_late(now, self.settings.flush_ms);
-                if due { self.flush(out) } else { Ok(()) }
+                self.flushing.look_again();
+                match self.offline {
+                    true => Ok(()),
+                    false if self.flushing.is_late(now, self.settings.flush_ms) => self.flush(out),
+                    false => self.begin_flush(out),
+                }
             }
             Input::Flushed(_) if self.offline => Ok(()),
             Input::Flushed(flushed) => self.flushed(flushed, out),
@@ -147,10 +157,10 @@ impl Partition {
                 }
                 Ok(Reply::Grown)
             }
-            Question::Read(request) => self.read(&request)?.map(Reply::Read),
+            Question::Read(request) => passing(self.read(&request))?.map(Reply::Read),
             Question::ListOffset { spec, isolation, current_leader_epoch } => {
                 match self.check_epoch(current_leader_epoch) {
-                    Ok(()) => Ok(Reply::Listed(self.list_offset(spec, isolation)?)),
+                    Ok(()) => passing(self.list_offset(spec, isolation).map(Ok))?.map(Reply::Listed),
                     Err(refusal) => Err(refusal),
                 }
             }
@@ -216,5 +226,18 @@ impl Partition {
     pub(crate) fn fail(&mut self, error: DiskError, out: &mut Vec<Output>) {
         self.go_offline(out);
         out.push(Output::Failed(error));
+    }
+}
+
+/// What cannot be looked up just now, for want of a descriptor, is refused; the same may be asked again.
+pub(crate) fn passing<T>(
+    outcome: Result<Result<T, Refusal>, DiskError>,
+) -> Result<Result<T, Refusal>, DiskError> {
+    match outcome {
+        Err(error) if error.is_passing() => {
+            tracing::warn!(%error, "a log cannot be read just now");
+            Ok(Err(Refusal::KafkaStorageError))
+        }
+        outcome => outcome,
     }
 }

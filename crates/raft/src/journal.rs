@@ -217,7 +217,7 @@ impl Journal {
             }
         }
         match self.log.append(now, &accepted) {
-            Err(error) if error.is_full() => return Ok(Some(error.to_string())),
+            Err(error) if error.is_passing() => return Ok(Some(error.to_string())),
             outcome => outcome?,
         };
         for (base, records) in control {

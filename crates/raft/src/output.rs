@@ -137,7 +137,7 @@ pub enum AppendError {
         /// Bytes there may be.
         max: usize,
     },
-    /// There is no room on the disk; later there may be.
+    /// There is no room on the disk, or no descriptor; later there may be.
     #[error("no room on the disk of the metadata log")]
     Full,
     /// There is nothing to append.

@@ -145,7 +145,7 @@ impl Raft {
             return Err(too_large(batch.size()));
         }
         self.journal.append(now, epoch, batch).map_err(|error| {
-            if error.is_full() {
+            if error.is_passing() {
                 return AppendError::Full;
             }
             self.last_words = Some(error.into());

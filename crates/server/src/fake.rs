@@ -234,7 +234,8 @@ impl FakeNode {
         let admission = Admission::new(limits, usize::from(cores));
         let bound = bind(0, Some("127.0.0.1"), 0, SocketOptions::default()).unwrap();
         let address = bound.address;
-        let reception = Reception { cores: senders.clone(), admission: admission.clone(), clock };
+        let reception =
+            Reception { cores: senders.clone(), admission: admission.clone(), clock, first_kept: u64::MAX };
         let acceptor = Some(Acceptor::open(vec![bound], reception).unwrap());
         let (cores, _control, _directory) = (senders, control, directory);
         Self { address, admission, cores, threads, acceptor, events, _control, _directory }

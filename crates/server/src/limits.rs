@@ -33,6 +33,15 @@ pub const LINGER: Duration = Duration::from_secs(1);
 /// Threads of one core that wait for the disk: they read what is not in the page cache, and flush.
 pub const DISK_THREADS_MAX: usize = 16;
 
+/// Open files that connections leave to logs, checkpoints and the metadata log; of a low limit a quarter.
+pub const DESCRIPTORS_FOR_FILES: u64 = 1024;
+
+/// The first descriptor that no connection gets, where `open_files` is the most that the system grants.
+#[must_use]
+pub fn first_kept_descriptor(open_files: Option<u64>) -> u64 {
+    open_files.map_or(u64::MAX, |all| all - DESCRIPTORS_FOR_FILES.min(all / 4))
+}
+
 /// What the limits on connections are set to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -107,6 +116,12 @@ impl Default for Limits {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn some_descriptors_are_not_for_connections() {
+        let first_kept = [None, Some(100_000), Some(1024), Some(0)].map(first_kept_descriptor);
+        assert_eq!(first_kept, [u64::MAX, 98_976, 768, 0]);
+    }
 
     #[test]
     fn limits_come_from_the_configuration() {

@@ -7,7 +7,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpStream, ToSocketAddrs};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -188,6 +188,8 @@ pub struct Reception {
     pub admission: Admission,
     /// The clocks.
     pub clock: Clock,
+    /// Connections get no descriptor from this one on: the others are for files.
+    pub first_kept: u64,
 }
 
 impl Acceptor {
@@ -272,6 +274,14 @@ impl Door {
                 }
             };
             let Some(ip) = peer.map(|peer| peer.ip().to_canonical()) else { continue };
+            // The system always gives the lowest that is free.
+            if u64::try_from(socket.as_raw_fd()).is_ok_and(|descriptor| descriptor >= reception.first_kept) {
+                complain(
+                    &ip,
+                    &"the descriptors that are left are kept for files; raise the limit of open files",
+                );
+                continue;
+            }
             let place = match reception.admission.enter(ip) {
                 Ok(place) => place,
                 Err(Refused::TooMany) => {
@@ -320,7 +330,11 @@ fn is_of_one_connection(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read;
+
     use super::*;
+    use crate::inbox::inbox;
+    use crate::limits::Limits;
 
     #[test]
     fn a_taken_port_is_explained() {
@@ -336,6 +350,31 @@ mod tests {
     fn an_address_of_another_machine_is_explained() {
         let error = bind(0, Some("192.0.2.1"), 0, SocketOptions::default()).unwrap_err();
         assert!(error.to_string().contains("advertised.listeners"), "{error}");
+    }
+
+    /// Whether a connection through an acceptor that keeps descriptors from `first_kept` on stays open.
+    fn is_let_in(first_kept: u64) -> bool {
+        let bound = bind(0, Some("127.0.0.1"), 0, SocketOptions::default()).unwrap();
+        let address = bound.address;
+        let (core, mut arrived) = inbox();
+        let admission = Admission::new(Limits::default(), 1);
+        let reception = Reception { cores: vec![core], admission, clock: Clock::start(), first_kept };
+        let acceptor = Acceptor::open(vec![bound], reception).unwrap();
+        let mut stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+        let mut mail = Vec::new();
+        arrived.take(Some(Duration::from_millis(200)), &mut mail);
+        if mail.is_empty() {
+            assert_eq!(stream.read(&mut [0]).unwrap(), 0, "it is closed at once");
+        }
+        drop(acceptor);
+        !mail.is_empty()
+    }
+
+    #[test]
+    fn the_last_descriptors_are_kept_for_files() {
+        assert!(is_let_in(u64::MAX));
+        assert!(!is_let_in(3));
     }
 
     #[test]

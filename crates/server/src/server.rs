@@ -31,7 +31,7 @@ use crate::clock::Clock;
 use crate::control_thread::{self, Event};
 use crate::core_thread;
 use crate::inbox::{Inbox, Sender, inbox};
-use crate::limits::Limits;
+use crate::limits::{Limits, first_kept_descriptor};
 use crate::listener::{Acceptor, Bound, Reception, SocketOptions, bind};
 use crate::posts::{Mail, Posts};
 use crate::system;
@@ -237,8 +237,12 @@ impl Server {
             let name = &self.facts.node.listeners[bound.listener].name;
             tracing::info!(target: "kafka.network", "{name} listens on {}", bound.address);
         }
-        let reception =
-            Reception { cores: self.cores.clone(), admission: self.admission.clone(), clock: self.clock };
+        let reception = Reception {
+            cores: self.cores.clone(),
+            admission: self.admission.clone(),
+            clock: self.clock,
+            first_kept: first_kept_descriptor(system::raise_open_files()),
+        };
         self.open.push(Acceptor::open(bound, reception)?);
         Ok(())
     }

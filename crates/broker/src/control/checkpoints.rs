@@ -123,8 +123,8 @@ impl Checkpoints {
             }
             match files.write(&*directory.log_directory.disk, &directory.log_directory.path) {
                 Ok(()) => (files.changed, files.outdated) = (false, false),
-                Err(error) if error.is_full() => {
-                    tracing::warn!(%error, "no room for the checkpoint files");
+                Err(error) if error.is_passing() => {
+                    tracing::warn!(%error, "the checkpoint files have to wait");
                 }
                 Err(error) => {
                     files.failed = true;

@@ -282,7 +282,13 @@ impl Directories {
         let log_directory = &self.directories[directory].log_directory;
         let dir = log_directory.path.join(folder_name(topic, id.index));
         let gone = set_aside(log_directory, &dir, topic, id)?;
-        log_directory.disk.remove_dir(&gone)
+        match log_directory.disk.remove_dir(&gone) {
+            Err(error) if error.is_passing() => {
+                tracing::warn!(%error, "the folder of a deleted partition stays until the next start");
+                Ok(())
+            }
+            outcome => outcome,
+        }
     }
 }
 

@@ -22,6 +22,8 @@ const LOADED_AT_ONCE: u32 = 256 * 1024;
 pub(super) struct Coordinators {
     by_partition: BTreeMap<PartitionId, Coordinator>,
     loading: BTreeSet<PartitionId>,
+    /// Those whose log could not be read just now, and the epoch in which they begin anew.
+    late: BTreeMap<PartitionId, LeaderEpoch>,
     /// The deadline of every coordinator that has one.
     alarms: BTreeSet<(Deadline, PartitionId)>,
     replies: VecDeque<(Ticket, Reply)>,
@@ -89,6 +91,7 @@ impl Shard {
                 Reading::End => {
                     self.coordinators.loading.remove(&id);
                 }
+                Reading::Later => self.begin_later(around.now, id),
                 Reading::Failed => self.give_up(id),
             }
         }
@@ -115,8 +118,24 @@ impl Shard {
         }
     }
 
+    /// Ends a coordinator for now: whatever is missing, it begins anew when that may be there.
+    fn begin_later(&mut self, now: Now, id: PartitionId) {
+        let Some(epoch) = self.coordinators.by_partition.get(&id).map(Coordinator::epoch) else { return };
+        self.give_up(id);
+        self.coordinators.late.insert(id, epoch);
+        self.look_later(now);
+    }
+
+    /// Begins anew with the coordinators that had to wait.
+    pub(super) fn take_over_late(&mut self) {
+        for (id, epoch) in std::mem::take(&mut self.coordinators.late) {
+            self.take_over(id, epoch);
+        }
+    }
+
     /// Ends the coordinator of a partition, if there is one.
     pub(super) fn give_up(&mut self, id: PartitionId) {
+        self.coordinators.late.remove(&id);
         self.coordinators.loading.remove(&id);
         let Some(coordinator) = self.coordinators.by_partition.remove(&id) else { return };
         self.coordinators.set_alarm(id, coordinator.alarm, None);
@@ -176,7 +195,7 @@ impl Shard {
         act(coordinator, &mut journal);
         let directory = hosted.directory;
         let ended = self.drain(id, directory);
-        self.keep_abreast(id);
+        self.keep_abreast(now, id);
         if ended {
             self.ended(id);
         }
@@ -184,16 +203,20 @@ impl Shard {
     }
 
     /// Lets a coordinator know what has become of its partition, after every step of that.
-    pub(super) fn keep_abreast(&mut self, id: PartitionId) {
+    pub(super) fn keep_abreast(&mut self, now: Now, id: PartitionId) {
+        if self.hosted.get(&id).is_some_and(|hosted| hosted.partition.wants_look()) {
+            self.look_later(now);
+        }
         let Some(coordinator) = self.coordinators.by_partition.get_mut(&id) else { return };
         let Some(hosted) = self.hosted.get_mut(&id) else { return };
         let partition = &mut hosted.partition;
-        let mut has_failed = partition.is_offline();
-        if !coordinator.is_loading() && !has_failed {
+        let mut read = if partition.is_offline() { Reading::Failed } else { Reading::End };
+        if !coordinator.is_loading() && read == Reading::End {
             // Others write here, too: the ends of transactions.
-            while coordinator.next() < partition.log().end_offset() && !has_failed {
-                let read = read_on(coordinator, partition, LOADED_AT_ONCE, &mut self.outputs);
-                has_failed = read == Reading::Failed;
+            while coordinator.next() < partition.log().end_offset()
+                && !matches!(read, Reading::Failed | Reading::Later)
+            {
+                read = read_on(coordinator, partition, LOADED_AT_ONCE, &mut self.outputs);
             }
             coordinator.advance(partition.high_watermark());
         }
@@ -204,8 +227,10 @@ impl Shard {
         let before = std::mem::replace(&mut coordinator.alarm, due);
         self.coordinators.set_alarm(id, before, due);
         let directory = hosted.directory;
-        if has_failed {
-            self.give_up(id);
+        match read {
+            Reading::Failed => self.give_up(id),
+            Reading::Later => self.begin_later(now, id),
+            Reading::Some(_) | Reading::End => {}
         }
         if self.drain(id, directory) {
             self.ended(id);
@@ -220,6 +245,8 @@ enum Reading {
     Some(u32),
     /// Everything is known.
     End,
+    /// It cannot be read just now.
+    Later,
     /// The coordinator cannot know its log.
     Failed,
 }
@@ -234,8 +261,10 @@ fn read_on(
     if coordinator.next() >= end {
         return Reading::End;
     }
-    let Some(stretch) = partition.read_for_coordinator(coordinator.next(), max_bytes, out) else {
-        return Reading::Failed;
+    let stretch = match partition.read_for_coordinator(coordinator.next(), max_bytes, out) {
+        Some(Ok(stretch)) => stretch,
+        Some(Err(_)) => return Reading::Later,
+        None => return Reading::Failed,
     };
     // Compaction may have taken what was last.
     let next = if stretch.batches.is_empty() { end } else { stretch.next };

@@ -248,6 +248,28 @@ fn a_full_disk_refuses_commits_and_loses_none() {
 }
 
 #[test]
+fn commits_wait_for_descriptors_and_are_not_lost() {
+    let memory = MemoryDisk::new();
+    let mut world = coordinating(&memory);
+    memory.use_up_descriptors();
+    // The batch is written, but its flush has names to sync and cannot open their folder.
+    world.post(CLIENT, CoreId(0), &commit("g", 0, 4), 8);
+    world.settle();
+    world.pass(1_100);
+    assert!(world.receive::<OffsetCommitRequest>(8).is_none(), "it is not on the disk");
+    memory.free_descriptors();
+    world.pass(1_100);
+    let answered = world.receive::<OffsetCommitRequest>(8).expect("the flush has been made up for");
+    assert_eq!(answered.topics[0].partitions[0].error_code, 0);
+    assert_eq!(committed(&mut world, "g", 1, 5), 0);
+    assert_eq!(offsets(&mut world, "g"), [(0, 4), (1, 5)]);
+    drop(world);
+    memory.reboot(Crash::Power);
+    let mut world = World::start(&memory, AT_ONCE);
+    assert_eq!(offsets(&mut world, "g"), [(0, 4), (1, 5)]);
+}
+
+#[test]
 fn a_disk_that_fails_takes_the_coordinators_with_it() {
     let memory = MemoryDisk::new();
     let mut world = coordinating(&memory);

@@ -283,6 +283,48 @@ fn what_does_not_fit_on_the_disk_is_refused_and_later_taken() {
 }
 
 #[test]
+fn a_want_of_descriptors_takes_nothing_offline() {
+    let memory = MemoryDisk::new();
+    let mut world = World::start(&memory, &[("log.segment.bytes", "1048576")]);
+    world.create("t", 1);
+    let large = "x".repeat(400_000);
+    for base in [0, 1, 2, 3, 4] {
+        assert_eq!(base_offset(&world.call(&produce("t", 0, &[&large]), 9)), base);
+    }
+    memory.use_up_descriptors();
+    let refused = Some(Refusal::KafkaStorageError);
+    let mut taken = 5;
+    while refusal(&mut world, &produce("t", 0, &[&large]), 9) != refused {
+        taken += 1;
+        assert!(taken < 10, "a segment begins somewhere here");
+    }
+    assert!(Refusal::KafkaStorageError.is_retriable());
+    let fetched = world.call(&fetch("t", 0, 0), 12);
+    assert_eq!(fetched.responses[0].partitions[0].error_code, Refusal::KafkaStorageError.code());
+    // Retention, checkpoints and flushes come by in the meantime.
+    world.pass(700_000);
+    memory.free_descriptors();
+    world.pass(10_000);
+    assert_eq!(base_offset(&world.call(&produce("t", 0, &[&large]), 9)), taken, "it recovers by itself");
+    assert_eq!(values(&world.call(&fetch("t", 0, 0), 12))[0], large);
+    world.create("u", 1);
+    assert_eq!(base_offset(&world.call(&produce("u", 0, &["a"]), 9)), 0);
+    world.stop();
+}
+
+#[test]
+fn a_partition_that_cannot_be_opened_is_opened_later() {
+    let memory = MemoryDisk::new();
+    let mut world = World::start(&memory, &[]);
+    memory.use_up_descriptors();
+    world.create("t", 1);
+    assert_eq!(refusal(&mut world, &produce("t", 0, &["a"]), 9), Some(Refusal::KafkaStorageError));
+    memory.free_descriptors();
+    world.pass(10_000);
+    assert_eq!(base_offset(&world.call(&produce("t", 0, &["a"]), 9)), 0);
+}
+
+#[test]
 fn producer_ids_are_for_those_who_ask_rightly() {
     let mut world = World::start(&MemoryDisk::new(), &[]);
     let ask = |transactional_id: Option<&str>, producer_id, producer_epoch| InitProducerIdRequest {

@@ -58,6 +58,8 @@ pub struct Injected {
     pub failed_operations: u64,
     /// Writes that found no room.
     pub refused_writes: u64,
+    /// Opens that were refused for want of descriptors.
+    pub refused_opens: u64,
     /// Bits flipped.
     pub flipped_bits: u64,
 }
@@ -85,6 +87,7 @@ struct Faults {
     dying_from: Option<u64>,
     failed_sync: Option<u64>,
     capacity: Option<u64>,
+    no_descriptors: bool,
 }
 
 impl MemoryDisk {
@@ -162,6 +165,16 @@ impl MemoryDisk {
     /// Limits the bytes of all files together; `None` lifts the limit.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.state().faults.capacity = bytes;
+    }
+
+    /// From now on the process has as many files open as it may: what opens a file or folder fails.
+    pub fn use_up_descriptors(&self) {
+        self.state().faults.no_descriptors = true;
+    }
+
+    /// Files can be opened again.
+    pub fn free_descriptors(&self) {
+        self.state().faults.no_descriptors = false;
     }
 
     /// Sets the clock that dates files, in ms.
@@ -257,6 +270,15 @@ impl State {
         }
     }
 
+    /// Everything that takes a descriptor passes here.
+    fn descriptor(&mut self) -> Result<(), io::Error> {
+        if self.faults.no_descriptors {
+            self.injected.refused_opens += 1;
+            return Err(io::Error::from_raw_os_error(24));
+        }
+        Ok(())
+    }
+
     fn sync_fails(&mut self) -> bool {
         self.syncs += 1;
         let fails = self.faults.failed_sync == Some(self.syncs);
@@ -271,8 +293,9 @@ impl State {
 
 impl Disk for MemoryDisk {
     fn open(&self, path: &Path) -> Result<Arc<dyn DiskFile>, DiskError> {
-        let state = self.state();
+        let mut state = self.state();
         let life = state.life;
+        state.descriptor().map_err(failed("open", path))?;
         let content = state.alive(life).and_then(|()| state.root.file(path));
         Ok(self.file(path, content.map_err(failed("open", path))?, life))
     }
@@ -280,6 +303,7 @@ impl Disk for MemoryDisk {
     fn create(&self, path: &Path) -> Result<Arc<dyn DiskFile>, DiskError> {
         let mut state = self.state();
         let life = state.life;
+        state.descriptor().map_err(failed("create", path))?;
         state.whole_change(life).map_err(failed("create", path))?;
         let now_ms = state.now_ms;
         if let Ok(content) = state.root.file(path) {
@@ -338,8 +362,9 @@ impl Disk for MemoryDisk {
     }
 
     fn list(&self, dir: &Path) -> Result<Vec<Entry>, DiskError> {
-        let state = self.state();
+        let mut state = self.state();
         let life = state.life;
+        state.descriptor().map_err(failed("list", dir))?;
         state.alive(life).map_err(failed("list", dir))?;
         let found = state.root.dir(dir).map_err(failed("list", dir))?;
         let entry = |(name, node): (&String, &Node)| Entry { name: name.clone(), kind: node.kind() };
@@ -361,6 +386,7 @@ impl Disk for MemoryDisk {
     fn sync_dir(&self, dir: &Path) -> Result<(), DiskError> {
         let mut state = self.state();
         let life = state.life;
+        state.descriptor().map_err(failed("sync folder", dir))?;
         state.whole_change(life).map_err(failed("sync folder", dir))?;
         let fails = state.sync_fails();
         let found = state.root.dir(dir).map_err(failed("sync folder", dir))?;

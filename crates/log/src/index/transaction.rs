@@ -30,7 +30,7 @@ pub struct AbortedTransaction {
 pub(crate) struct TransactionIndex {
     base: Offset,
     written: u32,
-    /// Not in the file yet, which happens on a full disk only.
+    /// Not in the file yet: the disk is full, or there is no descriptor.
     waiting: Vec<AbortedTransaction>,
 }
 
@@ -74,7 +74,7 @@ impl TransactionIndex {
     pub fn append(&mut self, place: &Place, entry: AbortedTransaction) -> Result<(), DiskError> {
         self.waiting.push(entry);
         match self.persist(place) {
-            Err(error) if error.is_full() => Ok(()),
+            Err(error) if error.is_passing() => Ok(()),
             result => result,
         }
     }

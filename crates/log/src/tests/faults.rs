@@ -128,6 +128,47 @@ fn several_segments_at_once_are_appended_wholly_or_not_at_all() {
 }
 
 #[test]
+fn a_want_of_descriptors_refuses_and_passes() {
+    for refused_at in 1..30 {
+        let disk = disk();
+        let mut log = open(&disk, small(), OpenHint::NOTHING);
+        let mut batches = Vec::new();
+        for base in 0..30 {
+            let batch = Recipe { producer: Some((7, 0, base as i32)), ..Recipe::at(base) }.batch();
+            if base == refused_at {
+                disk.use_up_descriptors();
+                let tried = log.append(now(), std::slice::from_ref(&batch));
+                let flushed = log.flush();
+                let read = log.read(Offset(0), ReadLimit::bytes(u32::MAX));
+                let retained = log.retain(now(), Offset(0));
+                disk.free_descriptors();
+                let errors = [tried.as_ref().err(), flushed.as_ref().err(), retained.as_ref().err()];
+                for error in errors.into_iter().flatten() {
+                    assert!(error.is_passing(), "{error}");
+                }
+                assert!(!matches!(&read, Err(ReadError::Disk(error)) if !error.is_passing()));
+                assert!(log.failure().is_none(), "nothing is broken");
+                batches.push(batch.clone());
+                if tried.is_ok() {
+                    continue;
+                }
+                batches.pop();
+                compare(&mut log, &batches, Depth::Whole);
+            }
+            log.append(now(), std::slice::from_ref(&batch)).unwrap();
+            batches.push(batch);
+        }
+        assert!(disk.injected().refused_opens > 0);
+        compare(&mut log, &batches, Depth::Whole);
+        log.flush().unwrap();
+        assert_eq!(log.recovery_point(), Offset(30), "what could not be flushed is flushed later");
+        log.close().unwrap();
+        let mut log = open(&disk, small(), OpenHint::CLEAN);
+        compare(&mut log, &batches, Depth::Whole);
+    }
+}
+
+#[test]
 fn a_close_without_room_is_no_clean_stop() {
     let disk = disk();
     let mut log = open(&disk, small(), OpenHint::NOTHING);

@@ -49,11 +49,14 @@ pub fn answer(request: MetadataRequest, context: &mut Context<'_>) -> Answer<Met
         CreateTopicsRequest { topics, timeout_ms: AUTO_CREATE_TIMEOUT_MS as i32, ..Default::default() };
     let create = ottla_controller::Command::CreateTopics { request: create, describable: Describable::All };
     let deadline = Some(context.now.after_ms(AUTO_CREATE_TIMEOUT_MS));
-    // Whoever asks first is told UNKNOWN_TOPIC_OR_PARTITION, as by Kafka: clients that delete a topic and look whether
-    // it is gone rely on it. The topic is there when he asks again.
-    let response = respond(&request, context);
+    // Who says that he wants the topic (KIP-204, from version 4) is answered when it is there: clients wait half a second
+    // before they ask again. Who cannot say so is told UNKNOWN_TOPIC_OR_PARTITION first, as Apache Kafka tells everybody:
+    // older clients that delete a topic and look whether it is gone rely on it.
+    let first = (context.version < 4).then(|| respond(&request, context));
     let create = vec![Question::Control(Command::Controller(Box::new(create)))];
-    Answer::ask_all(create, deadline, move |_, _| Answer::reply(response))
+    Answer::ask_all(create, deadline, move |context, _| {
+        Answer::reply(first.unwrap_or_else(|| respond(&request, context)))
+    })
 }
 
 /// Topics asked for by name that do not exist and may be created.

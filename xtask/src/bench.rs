@@ -1,14 +1,18 @@
-//! `cargo xtask bench`: Ottla and Apache Kafka 4.4.0 in turn, in one run, with the same foreign clients.
+//! `cargo xtask bench`: Ottla and Apache Kafka 4.4.0 in turn, in one run, with the same clients.
 //!
 //! A figure is a ratio from one run on one machine: both servers, the same cells, again and again, medians. The client
 //! shares the cores and is often the ceiling, so the CPU time of the server's process counts for more than MB/s.
+//! Records are written and read by foreign clients (`cell`), the coordinators get a load of our own (`coordination`);
+//! so that the load is not the ceiling, the whole program is built with optimizations and run anew.
 
 mod cell;
+mod coordination;
 mod machine;
 mod results;
+mod wire;
 
 use std::path::PathBuf;
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::time::Instant;
 
 use anyhow::{Context, bail};
@@ -23,7 +27,7 @@ cargo xtask bench [--quick] [--runs N] [--cell WORD] [--binary PATH]
 
 --quick         small cells and one run, without filling the page cache: to see that it works, not to be quoted
 --runs N        how often each server is measured, in turn (3)
---cell WORD     only cells whose name contains WORD
+--cell WORD     only cells whose name contains WORD; may be given several times
 --binary PATH   this binary of Ottla, as it is
 Writes bench/RESULTS.md unless --quick or --cell is given.";
 
@@ -31,8 +35,21 @@ Writes bench/RESULTS.md unless --quick or --cell is given.";
 struct Options {
     quick: bool,
     runs: usize,
-    word: String,
+    words: Vec<String>,
     binary: Option<PathBuf>,
+}
+
+impl Options {
+    /// Whether a cell is to be measured.
+    fn wants(&self, name: &str) -> bool {
+        self.words.is_empty() || self.words.iter().any(|word| name.contains(word))
+    }
+}
+
+/// The cells to be measured.
+struct Plan {
+    records: Vec<Cell>,
+    coordination: Vec<coordination::Cell>,
 }
 
 /// Measures both servers and prints the comparison.
@@ -42,41 +59,59 @@ pub fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let options = parse(arguments)?;
+    if cfg!(debug_assertions) {
+        return optimized(arguments);
+    }
     let binary = match &options.binary {
         Some(binary) => binary.canonicalize()?,
         None => crate::test::build(false)?,
     };
     let heap = "-Xms1G -Xmx1G".to_owned();
     let apache = Server::ApacheKafka { jars: tools::jars(Jars::Broker)?, heap };
-    let clients = Clients::ready()?;
-    let cells: Vec<Cell> =
-        cell::all(options.quick).into_iter().filter(|cell| cell.name.contains(&options.word)).collect();
+    let plan = Plan {
+        records: cell::all(options.quick).into_iter().filter(|cell| options.wants(&cell.name)).collect(),
+        coordination: coordination::all(options.quick)
+            .into_iter()
+            .filter(|cell| options.wants(&cell.name))
+            .collect(),
+    };
+    let clients = (!plan.records.is_empty()).then(Clients::ready).transpose()?;
     let ballast = (!options.quick).then(Ballast::fill).transpose()?;
     let mut measured = Vec::new();
     for run in 0..options.runs {
         for server in [&apache, &Server::ottla(&binary)] {
-            measured.extend(one_run(run, server, &cells, &clients, ballast.as_ref())?);
+            if let Some(clients) = &clients {
+                measured.extend(one_run(run, server, &plan.records, clients, ballast.as_ref())?);
+            }
+            measured.extend(coordinated(run, server, &plan.coordination, ballast.as_ref())?);
         }
     }
     drop(ballast);
-    let text = results::text(&cells, &measured, options.runs);
+    let text = results::text(&measured, options.runs);
     println!("\n{text}");
-    if !options.quick && options.word.is_empty() {
+    if !options.quick && options.words.is_empty() {
         let path = crate::workspace().join("bench/RESULTS.md");
         std::fs::write(&path, text).with_context(|| format!("{}", path.display()))?;
     }
     Ok(ExitCode::SUCCESS)
 }
 
+/// Builds this program with optimizations, and has that do it.
+fn optimized(arguments: &[String]) -> anyhow::Result<ExitCode> {
+    let program = crate::test::build_package("xtask", "release")?;
+    let status = Command::new(program).arg("bench").args(arguments).status()?;
+    Ok(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
 fn parse(arguments: &[String]) -> anyhow::Result<Options> {
-    let mut options = Options { quick: false, runs: 3, word: String::new(), binary: None };
+    let mut options = Options { quick: false, runs: 3, words: Vec::new(), binary: None };
     let mut arguments = arguments.iter();
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().with_context(|| format!("{argument} wants a value"));
         match argument.as_str() {
             "--quick" => (options.quick, options.runs) = (true, 1),
             "--runs" => options.runs = value()?.parse()?,
-            "--cell" => options.word = value()?.clone(),
+            "--cell" => options.words.push(value()?.clone()),
             "--binary" => options.binary = Some(value()?.into()),
             other => bail!("{other:?} is no option\n{USAGE}"),
         }
@@ -84,7 +119,7 @@ fn parse(arguments: &[String]) -> anyhow::Result<Options> {
     Ok(options)
 }
 
-/// All cells against one fresh node.
+/// All cells of records against one fresh node.
 fn one_run(
     run: usize,
     server: &Server,
@@ -105,14 +140,7 @@ fn one_run(
     note("memory", "resident, idle, MiB", machine::resident_mib(&node)?);
     clients.warm_up(&node)?;
     for cell in cells {
-        ballast.map(Ballast::refill).transpose()?;
-        println!(
-            "run {} · {} · {} (free memory {} MiB)",
-            run + 1,
-            server.name(),
-            cell.name,
-            machine::free_mib()
-        );
+        begin_cell(run, server, &cell.name, ballast)?;
         // A topic just made may not be known yet to a client that comes at once; then on a new one.
         let figures = clients.measure(cell, &node).or_else(|error| {
             println!("    once more: {error:#}");
@@ -126,4 +154,33 @@ fn one_run(
     note("memory", "resident, after the load, MiB", machine::resident_mib(&node)?);
     node.stop()?;
     Ok(measured)
+}
+
+/// The cells of the coordinators, each against a fresh node.
+fn coordinated(
+    run: usize,
+    server: &Server,
+    cells: &[coordination::Cell],
+    ballast: Option<&Ballast>,
+) -> anyhow::Result<Vec<Measured>> {
+    let mut measured = Vec::new();
+    for cell in cells {
+        begin_cell(run, server, &cell.name, ballast)?;
+        let begin = Instant::now();
+        for (figure, value) in coordination::measure(cell, server)? {
+            println!("    {figure}: {value:.2}");
+            let (is_ottla, cell) = (server.is_ottla(), cell.name.clone());
+            measured.push(Measured { is_ottla, cell, figure, value });
+        }
+        println!("    ({:.0} s)", begin.elapsed().as_secs_f64());
+    }
+    Ok(measured)
+}
+
+/// Makes all cells begin alike, and says which one begins.
+fn begin_cell(run: usize, server: &Server, name: &str, ballast: Option<&Ballast>) -> anyhow::Result<()> {
+    ballast.map(Ballast::refill).transpose()?;
+    let (server, free) = (server.name(), machine::free_mib());
+    println!("run {} · {server} · {name} (free memory {free} MiB)", run + 1);
+    Ok(())
 }

@@ -90,12 +90,16 @@ fn stage(options: &Options) -> anyhow::Result<Stage> {
 
 /// Builds `ottla` and answers where it is.
 pub fn build(dev: bool) -> anyhow::Result<PathBuf> {
-    let profile = if dev { "dev" } else { "release" };
-    let status = cargo().args(["build", "--quiet", "--package", "ottla", "--profile", profile]).status()?;
-    ensure!(status.success(), "ottla does not build");
+    build_package("ottla", if dev { "dev" } else { "release" })
+}
+
+/// Builds a package of the workspace that has a program of its own name, and answers where that is.
+pub fn build_package(package: &str, profile: &str) -> anyhow::Result<PathBuf> {
+    let status = cargo().args(["build", "--quiet", "--package", package, "--profile", profile]).status()?;
+    ensure!(status.success(), "{package} does not build");
     let target =
         std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| crate::workspace().join("target"), PathBuf::from);
-    Ok(target.join(if dev { "debug" } else { "release" }).join("ottla"))
+    Ok(target.join(if profile == "dev" { "debug" } else { profile }).join(package))
 }
 
 /// `cargo test --workspace`, each test counted.

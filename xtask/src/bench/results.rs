@@ -2,18 +2,23 @@
 
 use std::process::Command;
 
-use super::cell::{Cell, Measured};
+use super::cell::Measured;
 use super::machine;
 
 /// The page.
-pub fn text(cells: &[Cell], measured: &[Measured], runs: usize) -> String {
-    let mut names: Vec<&str> = vec!["start", "memory"];
-    names.extend(cells.iter().map(|cell| cell.name.as_str()));
+pub fn text(measured: &[Measured], runs: usize) -> String {
+    let mut names: Vec<&str> = Vec::new();
+    for one in measured {
+        if !names.contains(&one.cell.as_str()) {
+            names.push(&one.cell);
+        }
+    }
     let mut text = format!(
         "# Ottla beside Apache Kafka 4.4.0\n\n\
          Made by `cargo xtask bench` on {}; {}; medians of {runs} runs of each server in turn, in one run of the program. \
          The clients share the cores and are often the ceiling: then the CPU time of the server's process is what counts. \
-         MB are before compression. A ratio above 1 in MB/s, and below 1 elsewhere, is in Ottla's favour. \
+         MB are before compression. A ratio above 1 in what is done in a second (MB/s, commits/s, transactions/s), and \
+         below 1 elsewhere, is in Ottla's favour. \
          Where an aim is missed, [PROFILES.md](PROFILES.md) says why.\n\n\
          | cell | figure | Apache Kafka | Ottla | ratio |\n|---|---|---:|---:|---:|\n",
         today(),

@@ -3,6 +3,8 @@
 //! The internal topic is made when it is first asked for. v1 transactions, v4 several keys at once (KIP-699), v6 share
 //! partitions (KIP-932), for which there is no coordinator on this node yet.
 
+use std::collections::BTreeSet;
+
 use ottla_controller::Describable;
 use ottla_coordinator::place;
 use ottla_protocol::Refusal;
@@ -52,7 +54,8 @@ pub fn with_topic<T: 'static>(
     let Some(creatable) = create_internal(topic, context.node) else { return then(context) };
     let request =
         CreateTopicsRequest { topics: vec![creatable], timeout_ms: CREATE_TIMEOUT_MS, ..Default::default() };
-    let create = ottla_controller::Command::CreateTopics { request, describable: Describable::All };
+    let describable = Describable::Only(BTreeSet::new());
+    let create = ottla_controller::Command::CreateTopics { request, describable };
     let deadline = Some(context.now.after_ms(i64::from(CREATE_TIMEOUT_MS)));
     let question = Question::Control(Command::Controller(Box::new(create)));
     Answer::ask_all(vec![question], deadline, move |context, mut replies| {

@@ -3,6 +3,8 @@
 //! v4 lets the client forbid auto-creation, v5 offline replicas, v7 leader epochs, v8 authorized operations (KIP-430),
 //! v10 topic ids, v12 topics asked for by id (KIP-516), v13 a top-level error (KIP-1102).
 
+use std::collections::BTreeSet;
+
 use ottla_controller::Describable;
 use ottla_metadata::topic_name::{self, is_internal};
 use ottla_metadata::{Partition, Topic};
@@ -47,7 +49,9 @@ pub fn answer(request: MetadataRequest, context: &mut Context<'_>) -> Answer<Met
     let topics = missing.into_iter().map(|name| creatable(name, context)).collect();
     let create =
         CreateTopicsRequest { topics, timeout_ms: AUTO_CREATE_TIMEOUT_MS as i32, ..Default::default() };
-    let create = ottla_controller::Command::CreateTopics { request: create, describable: Describable::All };
+    // Nobody is told of the configurations.
+    let describable = Describable::Only(BTreeSet::new());
+    let create = ottla_controller::Command::CreateTopics { request: create, describable };
     let deadline = Some(context.now.after_ms(AUTO_CREATE_TIMEOUT_MS));
     // Who says that he wants the topic (KIP-204, from version 4) is answered when it is there: clients wait half a second
     // before they ask again. Who cannot say so is told UNKNOWN_TOPIC_OR_PARTITION first, as Apache Kafka tells everybody:
@@ -128,7 +132,7 @@ fn topics(request: &MetadataRequest, operations: i32, context: &Context<'_>) -> 
     }
     // Whoever asks for one topic by its id asks for all by their ids.
     let by_id = asked.iter().any(|topic| !topic.topic_id.is_zero());
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     let mut rows = Vec::new();
     for topic in asked {
         let (id, name) = (topic.topic_id, topic.name.as_deref());

@@ -130,6 +130,20 @@ fn topics_are_asked_for_by_their_ids_from_version_12_on() {
 }
 
 #[test]
+fn as_many_topics_are_made_at_once_as_one_batch_of_the_metadata_log_holds() {
+    let mut world = World::start(&MemoryDisk::new(), &[]);
+    for (count, made) in [(1_000, true), (10_000, false)] {
+        let names: Vec<String> = (0..count).map(|n| format!("of-{count}-{n}")).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let wants = MetadataRequest { allow_auto_topic_creation: true, ..by_name(&names, 9) };
+        world.send(&wants, 9);
+        world.receive::<MetadataRequest>(9).unwrap();
+        let found = world.call(&by_name(&names, 9), 9);
+        assert!(found.topics.iter().all(|topic| (topic.error_code == 0) == made), "{count}");
+    }
+}
+
+#[test]
 fn asking_for_a_topic_makes_it_where_that_is_allowed() {
     let mut world = World::start(&MemoryDisk::new(), &[("num.partitions", "3")]);
     assert_eq!(summary(&world.call(&by_name(&["t"], 9), 9)), [(Some("t"), 3)], "the client does not want it");

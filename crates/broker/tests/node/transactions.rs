@@ -232,6 +232,21 @@ fn describe(world: &mut World) -> TransactionState {
 }
 
 #[test]
+fn a_partition_takes_part_once_however_often_it_is_named() {
+    let mut world = start(&MemoryDisk::new());
+    world.create("t", 2);
+    let producer = init(&mut world, ID);
+    let many: Vec<(&str, i32)> = (0..900).map(|row| ("t", row % 2)).collect();
+    assert_eq!(add(&mut world, producer, &many), vec![None; 900]);
+    assert_eq!(describe(&mut world).topics[0].partitions, [0, 1]);
+    let spoiled: Vec<(&str, i32)> = (0..900).map(|row| ("t", row % 3)).collect();
+    let refusals = add(&mut world, producer, &spoiled);
+    assert_eq!(refusals[1], Some(Refusal::OperationNotAttempted));
+    assert_eq!(refusals[2], Some(Refusal::UnknownTopicOrPartition));
+    assert_eq!(refusals.len(), 900);
+}
+
+#[test]
 fn a_committed_transaction_is_seen_and_an_aborted_one_is_not() {
     for protocol in [Protocol::Original, Protocol::Epochs] {
         let mut world = start(&MemoryDisk::new());

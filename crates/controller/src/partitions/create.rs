@@ -41,13 +41,17 @@ pub(crate) fn topics(
     }
     let mut seen = BTreeSet::new();
     let mut results = Vec::new();
+    let mut plain_topics = PlainTopics::default();
     for topic in request.topics.iter().filter(|topic| seen.insert(topic.name.as_str())) {
         let result = too_many.clone().and_then(|()| {
             if counts.get(topic.name.as_str()).is_some_and(|count| *count > 1) {
                 return Err(refused(Refusal::InvalidRequest, "Duplicate topic name."));
             }
+            if !request.validate_only && records.len() - start > RECORDS_PER_COMMAND_MAX {
+                return Err(too_much());
+            }
             check_name(view, &topic.name)?;
-            create(view, (topic, describable), random, records)
+            create(view, (topic, describable), &mut plain_topics, random, records)
         });
         results.push(result.unwrap_or_else(|rejected| failure(&topic.name, &rejected)));
     }
@@ -119,9 +123,18 @@ fn colliding(view: &View, metric: &str) -> Option<String> {
     near.map(|(name, _)| name).find(|name| topic_name::metric_name(name) == metric).map(str::to_owned)
 }
 
+/// What is the same for all topics of a request that have no configuration of their own, as nearly all have none.
+#[derive(Default)]
+struct PlainTopics {
+    /// Their configuration has been found good.
+    checked: bool,
+    rows: Option<Vec<CreatableTopicConfigs>>,
+}
+
 fn create(
     view: &View,
     (topic, describable): (&CreatableTopic, &Describable),
+    plain_topics: &mut PlainTopics,
     random: &mut Random,
     records: &mut Vec<MetadataRecord>,
 ) -> Result<CreatableTopicResult, Rejected> {
@@ -135,7 +148,12 @@ fn create(
         topic.configs.iter().filter_map(|c| Some((c.name.clone(), c.value.clone()?))).collect();
     let changes = own.iter().map(|(name, value)| (name.clone(), Some(value.clone()))).collect();
     let resource = Resource::topic(&topic.name);
-    let mut configs = changed(view, &resource, changes, (Origin::Direct, Existence::BeingCreated))?;
+    let mut configs = if own.is_empty() && plain_topics.checked {
+        Vec::new()
+    } else {
+        changed(view, &resource, changes, (Origin::Direct, Existence::BeingCreated))?
+    };
+    plain_topics.checked |= own.is_empty();
     clear_elr(view, 0, &mut configs);
     let assignments =
         if topic.assignments.is_empty() { placed(view, topic, random)? } else { assigned(view, topic)? };
@@ -144,7 +162,13 @@ fn create(
         partitions.push(partition(view, replicas));
     }
     let id = random.topic_id();
-    let result = success(view, topic, (id, &own, describable), &partitions);
+    let mut result = success(topic, (id, describable), &partitions);
+    if describable.has(&topic.name) {
+        result.configs = Some(match own.is_empty() {
+            true => plain_topics.rows.get_or_insert_with(|| describe_new(view, &own)).clone(),
+            false => describe_new(view, &own),
+        });
+    }
     records.push(TopicRecord { name: topic.name.clone(), topic_id: id }.into());
     records.extend(configs);
     records.extend(partition_records(view, id, 0, &partitions));
@@ -152,9 +176,8 @@ fn create(
 }
 
 fn success(
-    view: &View,
     topic: &CreatableTopic,
-    (id, own, describable): (TopicId, &Overrides, &Describable),
+    (id, describable): (TopicId, &Describable),
     partitions: &[Partition],
 ) -> CreatableTopicResult {
     let mut result = CreatableTopicResult {
@@ -173,6 +196,11 @@ fn success(
     let replicas = partitions.first().map_or(0, |partition| partition.replicas.len());
     result.num_partitions = i32::try_from(partitions.len()).unwrap_or(i32::MAX);
     result.replication_factor = i16::try_from(replicas).unwrap_or(i16::MAX);
+    result
+}
+
+/// The configuration of a topic that has just been made.
+fn describe_new(view: &View, own: &Overrides) -> Vec<CreatableTopicConfigs> {
     let values = view.settings.topic(own);
     let row = |row: describe::Row| CreatableTopicConfigs {
         config_source: values.source(&row.name) as i8,
@@ -181,8 +209,7 @@ fn success(
         read_only: row.read_only,
         is_sensitive: row.sensitive,
     };
-    result.configs = Some(describe::topic(&view.settings, own).into_iter().map(row).collect());
-    result
+    describe::topic(&view.settings, own).into_iter().map(row).collect()
 }
 
 fn partition(view: &View, replicas: Vec<NodeId>) -> Partition {

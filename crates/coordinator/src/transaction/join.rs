@@ -1,13 +1,14 @@
 //! AddPartitionsToTxn and AddOffsetsToTxn: partitions take part in a transaction, which begins with the first of them;
 //! and the question whether they do (KIP-890).
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use ottla_protocol::messages::add_partitions_to_txn::{
     AddPartitionsToTxnPartitionResult, AddPartitionsToTxnResult, AddPartitionsToTxnTopicResult,
     AddPartitionsToTxnTransaction,
 };
-use ottla_protocol::{ProducerEpoch, ProducerId, Refusal, Ticket};
+use ottla_protocol::{PartitionId, ProducerEpoch, ProducerId, Refusal, Ticket};
 
 use super::command::Reply;
 use super::entry::{Entry, Partitions};
@@ -25,30 +26,44 @@ impl Transactions {
         asked: AddPartitionsToTxnTransaction,
     ) -> Decided {
         // Against the image from which the markers will be sent: what is not in it when the end comes counts as deleted.
-        let exists = |topic: &str, index: i32| super::ending::leader(around.image, topic, index).is_some();
-        if !partitions(&asked).iter().all(|(topic, index)| exists(topic, *index)) {
+        let topics = &around.image.topics;
+        let exists = |topic: &str| {
+            let topic = topics.named(topic).map(|topic| topic.id);
+            move |index| topic.is_some_and(|topic| topics.partition(PartitionId { topic, index }).is_some())
+        };
+        let known = asked.topics.iter().all(|topic| topics.named(&topic.name).is_some());
+        let wanted = if known { distinct(&asked) } else { BTreeMap::new() };
+        if !known || !wanted.iter().all(|(topic, indexes)| indexes.iter().copied().all(exists(topic))) {
             // One that is not there spoils all.
-            let outcome = |topic: &str, index: i32| {
-                let there = exists(topic, index);
-                Some(if there { Refusal::OperationNotAttempted } else { Refusal::UnknownTopicOrPartition })
+            let outcome = |topic: &str| {
+                let exists = exists(topic);
+                move |index| {
+                    let there = exists(index);
+                    Some(if there {
+                        Refusal::OperationNotAttempted
+                    } else {
+                        Refusal::UnknownTopicOrPartition
+                    })
+                }
             };
             return Decision::reply(ticket, answer(asked, outcome));
         }
         let checked = self.check(&asked);
         let (id, entry) = match checked {
             Ok(found) => found,
-            Err(refusal) => return Decision::reply(ticket, answer(asked, |_, _| Some(refusal))),
+            Err(refusal) => return Decision::reply(ticket, answer(asked, |_| move |_| Some(refusal))),
         };
         if asked.verify_only {
-            let takes_part = |topic: &str, index: i32| {
-                let there = entry.partitions.contains(&(topic.to_owned(), index));
-                let taken = there || self.planted.has(Mutant::EverythingVerified);
-                (!taken).then_some(Refusal::TransactionAbortable)
+            let takes_part = |topic: &str| {
+                let all = (topic.to_owned(), i32::MIN)..=(topic.to_owned(), i32::MAX);
+                let there: BTreeSet<i32> = entry.partitions.range(all).map(|(_, index)| *index).collect();
+                let all_taken = self.planted.has(Mutant::EverythingVerified);
+                move |index| (!all_taken && !there.contains(&index)).then_some(Refusal::TransactionAbortable)
             };
             return Decision::reply(ticket, answer(asked, takes_part));
         }
-        let partitions = partitions(&asked);
-        let reply = answer(asked, |_, _| None);
+        let partitions = named(wanted);
+        let reply = answer(asked, |_| |_| None);
         if entry.state == State::Ongoing && partitions.is_subset(&entry.partitions) {
             return Decision::reply(ticket, reply);
         }
@@ -78,17 +93,38 @@ impl Transactions {
     }
 }
 
-fn partitions(asked: &AddPartitionsToTxnTransaction) -> Partitions {
-    let of = asked.topics.iter().flat_map(|topic| topic.partitions.iter().map(|index| (&topic.name, *index)));
-    of.map(|(name, index)| (name.clone(), index)).collect()
+/// What is asked for, once each: a request may name a million rows and mean one partition.
+fn distinct(asked: &AddPartitionsToTxnTransaction) -> BTreeMap<&str, Vec<i32>> {
+    let mut wanted: BTreeMap<&str, Vec<i32>> = BTreeMap::new();
+    for topic in &asked.topics {
+        wanted.entry(&topic.name).or_default().extend(&topic.partitions);
+    }
+    for indexes in wanted.values_mut() {
+        indexes.sort_unstable();
+        indexes.dedup();
+    }
+    wanted
 }
 
-/// The result for each partition that was asked for.
-fn answer(asked: AddPartitionsToTxnTransaction, outcome: impl Fn(&str, i32) -> Option<Refusal>) -> Reply {
+fn named(wanted: BTreeMap<&str, Vec<i32>>) -> Partitions {
+    let each = |(name, indexes): (&str, Vec<i32>)| {
+        let name = name.to_owned();
+        indexes.into_iter().map(move |index| (name.clone(), index))
+    };
+    wanted.into_iter().flat_map(each).collect()
+}
+
+/// The result for each partition that was asked for; `outcome` is asked for each topic, and what it gives for each of
+/// the topic's partitions.
+fn answer<F: Fn(i32) -> Option<Refusal>>(
+    asked: AddPartitionsToTxnTransaction,
+    outcome: impl Fn(&str) -> F,
+) -> Reply {
     let topics = asked.topics.into_iter().map(|topic| {
+        let outcome = outcome(&topic.name);
         let partitions = topic.partitions.iter().map(|&index| AddPartitionsToTxnPartitionResult {
             partition_index: index,
-            partition_error_code: outcome(&topic.name, index).map_or(0, Refusal::code),
+            partition_error_code: outcome(index).map_or(0, Refusal::code),
         });
         AddPartitionsToTxnTopicResult { results_by_partition: partitions.collect(), name: topic.name.clone() }
     });

@@ -28,6 +28,7 @@ pub mod offsets;
 pub mod record;
 pub mod scene;
 pub mod settings;
+mod unsettled;
 
 use alarms::Alarms;
 pub(crate) use any::{Group, GroupMap};
@@ -37,6 +38,8 @@ use offsets::{CommittingGroup, Offsets, Rest, Sweep, TOMBSTONES_AT_ONCE};
 pub use record::Record;
 pub use scene::{Decided, Effect, Random, Scene};
 pub use settings::GroupSettings;
+use settings::{UNSETTLED_BYTES_MAX, UNSETTLED_RECORDS};
+use unsettled::Unsettled;
 
 /// See the module.
 #[derive(Debug)]
@@ -46,6 +49,7 @@ pub struct Groups {
     offsets: Offsets,
     random: Random,
     alarms: Alarms,
+    unsettled: Unsettled,
     sweep: Sweep,
     stage: Stage,
     /// To be decided again as soon as the records of the last decision have been applied.
@@ -72,6 +76,7 @@ impl Groups {
             offsets: Offsets::new(),
             random: Random::new(seed),
             alarms: Alarms::default(),
+            unsettled: Unsettled::default(),
             sweep,
             stage: Stage::Loading,
             again: VecDeque::new(),
@@ -108,8 +113,12 @@ impl Groups {
         caller: Caller,
         request: JoinGroupRequest,
     ) -> Decided {
-        if let Some(refused) = classic::refuse_join(&self.settings, &caller, &request) {
+        if let Some(refused) = classic::refuse_join(&self.settings, around.image, &caller, &request) {
             return Decided::reply(ticket, Reply::Join(refused));
+        }
+        let growth = classic::growth(self.groups.get(&request.group_id), &caller, &request);
+        if growth > 0 && !self.has_room(around, growth) {
+            return Decided::reply(ticket, Refusal::CoordinatorNotAvailable);
         }
         if let Some(group @ Group::Consumer(_)) = self.groups.get(&request.group_id)
             && group.is_empty()
@@ -124,6 +133,13 @@ impl Groups {
             Some(Group::Consumer(group)) => group.join(&mut scene, ticket, &caller, request),
             _ => classic::join(groups, &mut scene, ticket, caller, request),
         }
+    }
+
+    /// Whether so many more bytes of members may be known that are in no record.
+    fn has_room(&self, around: Around<'_>, growth: usize) -> bool {
+        let record_bytes_max = self.settings.record_bytes_max(around.image);
+        let max = UNSETTLED_BYTES_MAX.max(UNSETTLED_RECORDS.saturating_mul(record_bytes_max));
+        self.unsettled.total().saturating_add(growth) <= max
     }
 
     fn sync(
@@ -320,10 +336,11 @@ impl Groups {
         Decided { records, ..Decided::nothing() }
     }
 
-    /// The group's alarm is what the group says.
-    fn set_alarm(&mut self, name: &str) {
-        let deadline = self.groups.get(name).and_then(Group::deadline);
-        self.alarms.set(name, deadline);
+    /// The group's alarm is what the group says, and so is what it costs.
+    fn take_note(&mut self, name: &str) {
+        let group = self.groups.get(name);
+        self.alarms.set(name, group.and_then(Group::deadline));
+        self.unsettled.set(name, group.map_or(0, Group::unsettled_bytes));
     }
 
     /// Asks groups whose time has come, until one has something to say.
@@ -336,7 +353,9 @@ impl Groups {
             // Whoever has nothing to say is not asked again within the same moment.
             let earliest = around.now.after_ms(i64::from(silent));
             let deadline = group.deadline().map(|deadline| deadline.max(earliest));
+            let unsettled = group.unsettled_bytes();
             self.alarms.set(&name, deadline);
+            self.unsettled.set(&name, unsettled);
             if !silent {
                 return Some(decided);
             }
@@ -356,7 +375,7 @@ impl Decider for Groups {
         let name = command.group().map(str::to_owned);
         let decided = self.decide_any(around, ticket, command);
         if let Some(name) = name {
-            self.set_alarm(&name);
+            self.take_note(&name);
         }
         decided
     }
@@ -403,7 +422,7 @@ impl Decider for Groups {
             record => consumer::apply(&mut self.groups, now, record),
         }
         if now.is_some() {
-            self.set_alarm(&name);
+            self.take_note(&name);
         }
     }
 
@@ -441,7 +460,7 @@ impl Decider for Groups {
                 (groups.get_mut(&name), record)
             {
                 replies.extend(group.unwritten(&scene, &value));
-                self.set_alarm(&name);
+                self.take_note(&name);
             }
         }
         replies

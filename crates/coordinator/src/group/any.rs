@@ -80,6 +80,15 @@ impl Group {
         }
     }
 
+    /// What is known of it that is in no record, in bytes.
+    #[must_use]
+    pub fn unsettled_bytes(&self) -> usize {
+        match self {
+            Self::Classic(group) => group.unsettled_bytes(),
+            Self::Consumer(_) => 0,
+        }
+    }
+
     /// Decides what time has brought; afterwards its deadline lies ahead.
     pub fn tick(&mut self, scene: &mut Scene<'_>) -> Decided {
         match self {

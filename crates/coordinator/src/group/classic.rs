@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 
 use bytes::Bytes;
+use ottla_protocol::messages::JoinGroupRequest;
 use ottla_protocol::records::coordinator::GroupMetadataKey;
 use ottla_protocol::time::Deadline;
 use ottla_protocol::{Now, Refusal, Ticket};
@@ -22,14 +23,17 @@ mod record;
 mod sync;
 mod timers;
 
-pub use join::{join, refuse_join};
+pub use join::{growth, join, refuse_join};
 pub use leave::leave_by_nobody;
 pub use member::Member;
+use member::bytes_of;
 use members::Members;
+use pending::ENTRY_BYTES;
 pub use record::apply;
 pub use sync::{heartbeat_of_nobody, sync_with_nobody};
 use timers::Timers;
 
+use super::command::Caller;
 use super::record::Record;
 
 /// The protocol type of consumers; groups of other types are none of the coordinator's business.
@@ -60,6 +64,8 @@ pub struct ClassicGroup {
     protocol: Option<String>,
     generation: i32,
     members: Members,
+    /// What the members cost that the last record had.
+    settled_bytes: usize,
     timers: Timers,
     /// What the members of a group of consumers read; `None` where that is not known.
     subscribed: Option<BTreeSet<String>>,
@@ -95,6 +101,7 @@ impl ClassicGroup {
             protocol: None,
             generation: 0,
             members: Members::default(),
+            settled_bytes: 0,
             timers: Timers::default(),
             subscribed: None,
             replaced: None,
@@ -167,6 +174,20 @@ impl ClassicGroup {
         self.timers.soonest()
     }
 
+    /// What is known of it that is in no record, in bytes.
+    #[must_use]
+    pub fn unsettled_bytes(&self) -> usize {
+        self.members.bytes().saturating_sub(self.settled_bytes) + self.members.pending_join.bytes()
+    }
+
+    /// What a JoinGroup would add to what is known of its sender, in bytes.
+    #[must_use]
+    pub fn growth(&self, caller: &Caller, request: &JoinGroupRequest) -> usize {
+        let known = self.members.get(&request.member_id).map_or(0, |member| bytes_of(&member.protocols));
+        let new_id = if request.member_id.is_empty() { ENTRY_BYTES + 2 * caller.client_id.len() } else { 0 };
+        bytes_of(&request.protocols).saturating_sub(known) + new_id
+    }
+
     /// Everybody who waits.
     pub fn take_tickets(&mut self) -> Vec<Ticket> {
         let mut tickets = Vec::new();
@@ -195,6 +216,11 @@ impl ClassicGroup {
     fn enter(&mut self, state: State, now: Now) {
         self.previous = self.state;
         self.state = state;
+        match state {
+            State::Empty => self.settled_bytes = 0,
+            State::Stable => self.settled_bytes = self.members.bytes(),
+            State::PreparingRebalance | State::CompletingRebalance => {}
+        }
         self.since_ms = Some(now.wall_ms);
     }
 

@@ -12,6 +12,17 @@ use crate::mutant::Planted;
 /// How long a JoinGroup of a new classic member is kept waiting: its client may be gone, and cannot say so while it waits.
 pub const NEW_MEMBER_JOIN_TIMEOUT_MS: i64 = 5 * 60 * 1000;
 
+/// Bytes of members that no record of their group has, of all classic groups on one partition: members of a rebalance
+/// that is under way, and ids that have been given out. Kafka knows no bound; whoever finds no room here is sent back and
+/// comes again. Where groups may have larger records there is room for [`UNSETTLED_RECORDS`] of them.
+pub const UNSETTLED_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Where the coordinator's log is.
+const TOPIC: &str = "__consumer_offsets";
+
+/// See [`UNSETTLED_BYTES_MAX`].
+pub const UNSETTLED_RECORDS: usize = 4;
+
 /// See the module.
 #[derive(Clone, Debug)]
 pub struct GroupSettings {
@@ -110,6 +121,15 @@ impl GroupSettings {
         let id = file.file().get("node.id").and_then(|id| id.trim().parse().ok()).unwrap_or(-1);
         drop(node);
         Self { file, node: NodeId(id), classic, consumer, offsets, planted: Planted::default() }
+    }
+
+    /// The largest batch that the coordinator's log takes, in bytes: `max.message.bytes` of its topic. A member that says
+    /// more than this can never become one.
+    #[must_use]
+    pub fn record_bytes_max(&self, image: &Image) -> usize {
+        let settings = image.configs.settings(&self.file, self.node);
+        let own = image.configs.topic(TOPIC);
+        usize::try_from(settings.topic(own).int("max.message.bytes")).unwrap_or(0)
     }
 
     /// What holds for a consumer group now: its own values, else the brokers', within the brokers' bounds (KIP-1240).

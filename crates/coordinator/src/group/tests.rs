@@ -192,3 +192,57 @@ fn the_offsets_of_a_deleted_topic_go_bit_by_bit() {
     assert_eq!(world.batches.iter().sum::<usize>(), 2_400);
     assert_eq!(world.groups.offsets().len(), 3, "the new topic of that name keeps its offsets");
 }
+
+/// A new member of a group, in a version that gives no id out first, with so many bytes of metadata.
+fn loud(group: &str, frame: &Bytes) -> Command {
+    let protocol = JoinGroupRequestProtocol { name: "range".to_owned(), metadata: frame.clone() };
+    let request = JoinGroupRequest {
+        group_id: group.to_owned(),
+        session_timeout_ms: 10_000,
+        rebalance_timeout_ms: 10_000,
+        protocol_type: "connect".to_owned(),
+        protocols: vec![protocol],
+        ..Default::default()
+    };
+    Command::Join(Caller { version: 3, ..caller() }, request)
+}
+
+fn is_sent_back(replies: &[(u64, Reply)]) -> bool {
+    matches!(replies, [(_, Reply::Refused(Refusal::CoordinatorNotAvailable))])
+}
+
+#[test]
+fn members_that_are_in_no_record_are_bounded_in_bytes_and_expire() {
+    let mut world = World::new();
+    let frame = Bytes::from(vec![7; 1_000_000]);
+    let taken = (0..100).take_while(|number| !is_sent_back(&world.ask(loud(&format!("g{number}"), &frame))));
+    let taken = taken.count();
+    assert!((10..=16).contains(&taken), "{taken} MB");
+    assert!(world.groups.unsettled.total() <= super::UNSETTLED_BYTES_MAX);
+    assert!(is_sent_back(&world.ask(loud("g0", &frame))), "not into a group that there is, either");
+    assert!(!is_sent_back(&world.ask(join())), "there is room for somebody who says less");
+    // Nobody takes part in the rebalances: a session's time after them everything is gone.
+    for _ in 0..1_000 {
+        world.now = Now { monotonic_us: world.now.monotonic_us + 100_000, wall_ms: world.now.wall_ms + 100 };
+        world.ask(Command::List(ListGroupsRequest::default()));
+    }
+    assert_eq!(world.groups.unsettled.total(), 0);
+    assert!(!is_sent_back(&world.ask(loud("g", &frame))));
+}
+
+#[test]
+fn what_a_record_could_not_hold_is_no_member() {
+    let mut world = World::new();
+    let replies = world.ask(loud("g", &Bytes::from(vec![7; 2_000_000])));
+    let [(_, Reply::Join(response))] = &replies[..] else { panic!("{replies:?}") };
+    assert_eq!(response.error_code, Refusal::UnknownServerError.code());
+    assert_eq!(world.groups.unsettled.total(), 0);
+}
+
+#[test]
+fn a_member_does_not_hold_fast_the_frame_that_it_came_in() {
+    let mut world = World::new();
+    let frame = Bytes::from(vec![7; 1_000_000]);
+    world.ask(loud("g", &frame.slice(..10)));
+    assert!(frame.is_unique());
+}

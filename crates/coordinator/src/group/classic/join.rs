@@ -1,9 +1,10 @@
 //! JoinGroup (11): somebody wants to be a member, or a member wants a rebalance, or has not heard the answer.
 
+use ottla_metadata::Image;
 use ottla_protocol::messages::{JoinGroupRequest, JoinGroupResponse};
 use ottla_protocol::{Refusal, Ticket};
 
-use super::member::{JoinWait, Member};
+use super::member::{JoinWait, Member, bytes_of};
 use super::rebalance::{answer_join, in_version, refused_join, refused_sync};
 use super::{ClassicGroup, State};
 use crate::group::any::{Group, GroupMap};
@@ -63,19 +64,35 @@ pub fn join(
     decided
 }
 
+/// What a JoinGroup would add to what is known of its sender, in bytes.
+#[must_use]
+pub fn growth(group: Option<&Group>, caller: &Caller, request: &JoinGroupRequest) -> usize {
+    match group {
+        Some(Group::Classic(group)) => group.growth(caller, request),
+        // What members of consumer groups say is written at once.
+        Some(Group::Consumer(_)) => 0,
+        None => ClassicGroup::simple("", 0).growth(caller, request),
+    }
+}
+
 /// The answer to a request that is wrong whatever the group.
 #[must_use]
 pub fn refuse_join(
     settings: &GroupSettings,
+    image: &Image,
     caller: &Caller,
     request: &JoinGroupRequest,
 ) -> Option<JoinGroupResponse> {
+    let record_bytes_max = settings.record_bytes_max(image);
     let settings = &settings.classic;
     let timeouts = settings.session_timeout_min_ms..=settings.session_timeout_max_ms;
     let refusal = if request.group_id.is_empty() {
         Refusal::InvalidGroupId
     } else if !timeouts.contains(&request.session_timeout_ms) {
         Refusal::InvalidSessionTimeout
+    } else if bytes_of(&request.protocols) > record_bytes_max {
+        // What would be said of the assignment, which could not be written.
+        Refusal::UnknownServerError
     } else {
         return None;
     };

@@ -1,5 +1,7 @@
 //! A member of a classic group.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use ottla_protocol::Ticket;
 use ottla_protocol::messages::JoinGroupRequest;
@@ -54,13 +56,21 @@ impl Member {
             client_host: caller.client_host.clone(),
             rebalance_timeout_ms: request.rebalance_timeout_ms,
             session_timeout_ms: request.session_timeout_ms,
-            protocols: request.protocols,
+            protocols: owned(request.protocols),
             assignment: Bytes::new(),
             session_ends: None,
             is_new: true,
             join: None,
             sync: None,
         }
+    }
+
+    /// What it costs to know it, in bytes; without the assignment, which comes with a record.
+    #[must_use]
+    pub(super) fn bytes(&self) -> usize {
+        let static_name = self.instance_id.as_ref().map_or(0, String::len);
+        let names = 2 * self.id.len() + static_name + self.client_id.len() + self.client_host.len();
+        size_of::<Self>() + names + bytes_of(&self.protocols)
     }
 
     /// Whether it waits for the others to join.
@@ -94,6 +104,22 @@ impl Member {
 
 /// The names of protocols, each once.
 pub(super) fn names(protocols: &[JoinGroupRequestProtocol]) -> impl Iterator<Item = &str> {
-    let is_first = |at: usize| !protocols[..at].iter().any(|earlier| earlier.name == protocols[at].name);
-    protocols.iter().enumerate().filter(move |(at, _)| is_first(*at)).map(|(_, protocol)| &*protocol.name)
+    let mut seen = BTreeSet::new();
+    protocols.iter().map(|protocol| &*protocol.name).filter(move |name| seen.insert(*name))
+}
+
+/// What it costs to keep these protocols, in bytes.
+pub(super) fn bytes_of(protocols: &[JoinGroupRequestProtocol]) -> usize {
+    let of = |protocol: &JoinGroupRequestProtocol| {
+        size_of::<JoinGroupRequestProtocol>() + protocol.name.len() + protocol.metadata.len()
+    };
+    protocols.iter().map(of).sum()
+}
+
+/// The same in memory of its own: what came in a frame holds fast all that came with it.
+pub(super) fn owned(mut protocols: Vec<JoinGroupRequestProtocol>) -> Vec<JoinGroupRequestProtocol> {
+    for protocol in &mut protocols {
+        protocol.metadata = Bytes::copy_from_slice(&protocol.metadata);
+    }
+    protocols
 }

@@ -1,13 +1,13 @@
 //! The members of a classic group, and the sums that are kept about them.
 //!
 //! `joining` is how many members wait to join, `speakers` how many speak a protocol, `by_instance` who bears a static
-//! name: always as the members themselves say.
+//! name, `bytes` what the members cost: always as the members themselves say.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use ottla_protocol::messages::join_group::JoinGroupRequestProtocol;
 
-use super::member::{JoinWait, Member, names};
+use super::member::{JoinWait, Member, bytes_of, names, owned};
 use super::pending::Pending;
 
 /// See the module.
@@ -17,6 +17,7 @@ pub(super) struct Members {
     by_instance: BTreeMap<String, String>,
     speakers: BTreeMap<String, usize>,
     joining: usize,
+    bytes: usize,
     leader: Option<String>,
     /// Who has been given an id and has not come back with it yet.
     pub(super) pending_join: Pending,
@@ -76,6 +77,11 @@ impl Members {
         self.by_instance.get(instance_id).map(String::as_str)
     }
 
+    /// What the members cost, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// How many wait to join.
     pub(super) fn joining(&self) -> usize {
         self.joining
@@ -109,6 +115,7 @@ impl Members {
         self.pending_join.remove(&member.id);
         self.leader.get_or_insert_with(|| member.id.clone());
         self.joining += usize::from(member.is_joining());
+        self.bytes += member.bytes();
         self.count(&member.protocols, 1);
         let other = self.by_id.insert(member.id.clone(), member);
         assert!(other.is_none(), "an id is given once");
@@ -120,6 +127,7 @@ impl Members {
         self.pending_sync.remove(id);
         let member = self.by_id.remove(id)?;
         self.joining -= usize::from(member.is_joining());
+        self.bytes -= member.bytes();
         self.count(&member.protocols, -1);
         if let Some(instance_id) = &member.instance_id {
             self.by_instance.remove(instance_id);
@@ -147,7 +155,9 @@ impl Members {
     /// A member speaks these protocols from now on.
     pub(super) fn set_protocols(&mut self, id: &str, protocols: Vec<JoinGroupRequestProtocol>) {
         let Some(member) = self.by_id.get_mut(id) else { return };
+        let protocols = owned(protocols);
         let old = std::mem::replace(&mut member.protocols, protocols.clone());
+        self.bytes = self.bytes + bytes_of(&protocols) - bytes_of(&old);
         self.count(&old, -1);
         self.count(&protocols, 1);
     }
@@ -193,6 +203,7 @@ impl Members {
     #[cfg(test)]
     pub(super) fn check(&self) {
         assert_eq!(self.joining, self.iter().filter(|member| member.is_joining()).count());
+        assert_eq!(self.bytes, self.iter().map(Member::bytes).sum());
         let mut speakers: BTreeMap<String, usize> = BTreeMap::new();
         for name in self.iter().flat_map(Member::protocol_names) {
             *speakers.entry(name.to_owned()).or_default() += 1;

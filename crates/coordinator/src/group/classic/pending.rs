@@ -9,6 +9,9 @@ use ottla_protocol::time::Deadline;
 /// So many are remembered.
 pub(super) const PENDING_MAX: usize = 10_000;
 
+/// What one costs besides its id, about.
+pub(super) const ENTRY_BYTES: usize = 100;
+
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
@@ -16,6 +19,8 @@ pub(super) struct Pending {
     by_id: BTreeMap<String, (Deadline, u64)>,
     by_place: BTreeMap<u64, String>,
     next: u64,
+    /// Of the ids.
+    letters: usize,
 }
 
 impl Pending {
@@ -30,10 +35,11 @@ impl Pending {
     /// Remembers an id that is new, until `ends`.
     pub(super) fn insert(&mut self, id: String, ends: Deadline) {
         if self.by_id.len() >= PENDING_MAX
-            && let Some((_, oldest)) = self.by_place.pop_first()
+            && let Some(oldest) = self.by_place.first_entry().map(|oldest| oldest.get().clone())
         {
-            self.by_id.remove(&oldest);
+            self.remove(&oldest);
         }
+        self.letters += id.len();
         self.by_place.insert(self.next, id.clone());
         let other = self.by_id.insert(id, (ends, self.next));
         assert!(other.is_none(), "an id is given once");
@@ -44,21 +50,28 @@ impl Pending {
     pub(super) fn remove(&mut self, id: &str) -> bool {
         let Some((_, place)) = self.by_id.remove(id) else { return false };
         self.by_place.remove(&place);
+        self.letters -= id.len();
         true
     }
 
     /// Forgets those whose patience is at its end; whether there were any.
     pub(super) fn expire(&mut self, now: Now) -> bool {
         let before = self.by_id.len();
-        let by_place = &mut self.by_place;
-        self.by_id.retain(|_, (ends, place)| {
+        let (by_place, letters) = (&mut self.by_place, &mut self.letters);
+        self.by_id.retain(|id, (ends, place)| {
             let stays = !now.reached(*ends);
             if !stays {
                 by_place.remove(place);
+                *letters -= id.len();
             }
             stays
         });
         self.by_id.len() < before
+    }
+
+    /// What they cost, in bytes.
+    pub(super) fn bytes(&self) -> usize {
+        self.by_id.len() * ENTRY_BYTES + 2 * self.letters
     }
 
     /// When each one's patience is at its end.
@@ -71,6 +84,7 @@ impl Pending {
     pub(super) fn check(&self, is_member: impl Fn(&str) -> bool) {
         assert!(self.by_id.keys().all(|id| !is_member(id)));
         assert_eq!(self.by_id.len(), self.by_place.len());
+        assert_eq!(self.letters, self.by_id.keys().map(String::len).sum());
         assert!(self.by_id.iter().all(|(id, (_, place))| self.by_place.get(place) == Some(id)));
     }
 }

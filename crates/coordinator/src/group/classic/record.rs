@@ -106,6 +106,7 @@ impl ClassicGroup {
             group.members.set_leader(Some(leader));
         }
         group.subscribed = group.read_subscriptions();
+        group.settled_bytes = group.members.bytes();
         group
     }
 
@@ -117,7 +118,7 @@ impl ClassicGroup {
         }
         for written in value.members {
             if let Some(member) = self.members.get_mut(&written.member_id) {
-                member.assignment = written.assignment;
+                member.assignment = Bytes::copy_from_slice(&written.assignment);
             }
         }
         self.enter(State::Stable, now);
@@ -179,9 +180,9 @@ fn restored_member(protocol: &str, member: MemberMetadata) -> Member {
         session_timeout_ms: member.session_timeout,
         protocols: vec![JoinGroupRequestProtocol {
             name: protocol.to_owned(),
-            metadata: member.subscription,
+            metadata: Bytes::copy_from_slice(&member.subscription),
         }],
-        assignment: member.assignment,
+        assignment: Bytes::copy_from_slice(&member.assignment),
         session_ends: None,
         is_new: false,
         join: None,

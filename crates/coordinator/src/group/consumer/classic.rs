@@ -266,10 +266,10 @@ fn described(
     metadata.subscribed_topic_regex = Some(String::new());
     metadata.client_id.clone_from(&caller.client_id);
     metadata.client_host.clone_from(&caller.client_host);
-    let protocols = request
-        .protocols
-        .iter()
-        .map(|protocol| ClassicProtocol { name: protocol.name.clone(), metadata: protocol.metadata.clone() });
+    let protocols = request.protocols.iter().map(|protocol| ClassicProtocol {
+        name: protocol.name.clone(),
+        metadata: Bytes::copy_from_slice(&protocol.metadata),
+    });
     metadata.classic_member_metadata = Some(ClassicMemberMetadata {
         session_timeout_ms: request.session_timeout_ms,
         supported_protocols: protocols.collect(),

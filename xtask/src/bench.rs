@@ -28,14 +28,16 @@ cargo xtask bench [--quick] [--runs N] [--cell WORD] [--binary PATH]
 --quick         small cells and one run, without filling the page cache: to see that it works, not to be quoted
 --runs N        how often each server is measured, in turn (3)
 --cell WORD     only cells whose name contains WORD; may be given several times
+--server WORD   only the server whose name contains WORD: for looking into one of them
 --binary PATH   this binary of Ottla, as it is
-Writes bench/RESULTS.md unless --quick or --cell is given.";
+Writes bench/RESULTS.md unless --quick, --cell or --server is given.";
 
 /// What was asked for.
 struct Options {
     quick: bool,
     runs: usize,
     words: Vec<String>,
+    server: String,
     binary: Option<PathBuf>,
 }
 
@@ -80,6 +82,9 @@ pub fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
     let mut measured = Vec::new();
     for run in 0..options.runs {
         for server in [&apache, &Server::ottla(&binary)] {
+            if !server.name().contains(&options.server) {
+                continue;
+            }
             if let Some(clients) = &clients {
                 measured.extend(one_run(run, server, &plan.records, clients, ballast.as_ref())?);
             }
@@ -89,7 +94,7 @@ pub fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
     drop(ballast);
     let text = results::text(&measured, options.runs);
     println!("\n{text}");
-    if !options.quick && options.words.is_empty() {
+    if !options.quick && options.words.is_empty() && options.server.is_empty() {
         let path = crate::workspace().join("bench/RESULTS.md");
         std::fs::write(&path, text).with_context(|| format!("{}", path.display()))?;
     }
@@ -104,7 +109,8 @@ fn optimized(arguments: &[String]) -> anyhow::Result<ExitCode> {
 }
 
 fn parse(arguments: &[String]) -> anyhow::Result<Options> {
-    let mut options = Options { quick: false, runs: 3, words: Vec::new(), binary: None };
+    let mut options =
+        Options { quick: false, runs: 3, words: Vec::new(), server: String::new(), binary: None };
     let mut arguments = arguments.iter();
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().with_context(|| format!("{argument} wants a value"));
@@ -112,6 +118,7 @@ fn parse(arguments: &[String]) -> anyhow::Result<Options> {
             "--quick" => (options.quick, options.runs) = (true, 1),
             "--runs" => options.runs = value()?.parse()?,
             "--cell" => options.words.push(value()?.clone()),
+            "--server" => options.server = value()?.clone(),
             "--binary" => options.binary = Some(value()?.into()),
             other => bail!("{other:?} is no option\n{USAGE}"),
         }

@@ -82,7 +82,7 @@ pub fn all(quick: bool) -> Vec<Cell> {
 /// The figures of one cell, on a node of its own.
 pub fn measure(cell: &Cell, server: &Server) -> anyhow::Result<Figures> {
     raise_open_files()?;
-    let mut node = Node::start(server, &[])?;
+    let mut node = Node::start(server, &[("group.consumer.assignment.interval.ms", "0")])?;
     let figures = run(async {
         match cell.work {
             Work::Connections { count } => connections::measure(&node, count).await,

@@ -9,7 +9,7 @@ use ottla_protocol::{ApiKey, codec::DecodeError};
 
 use crate::{Heap, Target};
 
-/// A decoded message takes 4 × its bytes + 64 KiB at most; here it is decoded and encoded twice.
+/// What a decoded message may take is bounded; here it is decoded and encoded twice.
 const HEAP: Heap = Heap { per_byte: 24, besides: 256 << 10 };
 
 /// A frame as a client sends it, without its length.

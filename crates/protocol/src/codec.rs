@@ -13,7 +13,7 @@ mod writer;
 mod dice;
 
 pub use error::{DecodeError, EncodeError, Malformed};
-pub use reader::{Reader, Tags};
+pub use reader::{Reader, Tags, memory_bound};
 pub use writer::{Encoded, Gap, TagSection, Writer};
 
 use bytes::Bytes;

@@ -1,10 +1,10 @@
-//! Nothing a peer sends makes a decoder take more heap than 4 × the frame + 64 KiB, or panic, or take long.
+//! Nothing a peer sends makes a decoder take more heap than its bound, or panic, or take long.
 
 use std::alloc::System;
 
 use bytes::Bytes;
 use ottla_protocol::catalogue::{ENTRIES, Entry};
-use ottla_protocol::codec::{Reader, Writer};
+use ottla_protocol::codec::{Reader, Writer, memory_bound};
 use ottla_protocol::header::RequestHeader;
 use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
 
@@ -28,7 +28,8 @@ fn no_frame_costs_more_than_it_may() {
 }
 
 fn check(entry: &Entry, version: i16, frame: &Bytes, what: &str) {
-    let bound = 4 * frame.len() + 64 * 1024;
+    let bound = memory_bound(frame.len());
+    assert!(bound <= 16 * frame.len() + 64 * 1024 && bound <= 4 * frame.len() + 64 * 1024 + 1024 * 1024);
     let mut reader = Reader::new(frame.clone());
     let used = heap(|| {
         let _ = (entry.decode)(&mut reader, version);

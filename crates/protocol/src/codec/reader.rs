@@ -12,8 +12,13 @@ use crate::uuid::Uuid;
 
 /// Memory that every frame may cost, however small it is.
 const ALLOWANCE: usize = 64 * 1024;
-/// Memory that each byte of a frame may cost.
+/// Memory that each byte of a frame may cost, whatever its length.
 const PER_BYTE: usize = 4;
+/// Memory that each byte may cost besides, up to [`SHORT_NAMES_MAX`]: an honest topic of two letters is 4 bytes in an old
+/// request and 42 in memory (docs/decisions/0014).
+const PER_BYTE_AT_FIRST: usize = 12;
+/// See [`PER_BYTE_AT_FIRST`].
+const SHORT_NAMES_MAX: usize = 1024 * 1024;
 /// Kafka's limit for every string.
 const STRING_MAX: usize = 0x7fff;
 
@@ -29,6 +34,14 @@ pub struct Reader {
     dice: Option<super::dice::Dice>,
 }
 
+/// Heap that a message decoded out of so many bytes may take: at most 16 × them + 64 KiB, and at most 4 × them + 64 KiB +
+/// 1 MiB.
+#[must_use]
+pub fn memory_bound(length: usize) -> usize {
+    let at_first = length.saturating_mul(PER_BYTE_AT_FIRST).min(SHORT_NAMES_MAX);
+    length.saturating_mul(PER_BYTE).saturating_add(at_first).saturating_add(ALLOWANCE)
+}
+
 /// The place in a section of tagged fields (KIP-482).
 #[derive(Debug)]
 pub struct Tags {
@@ -39,10 +52,10 @@ pub struct Tags {
 }
 
 impl Reader {
-    /// A reader whose decoded message may take 4 × the bytes' length + 64 KiB of heap.
+    /// A reader whose decoded message may take [`memory_bound`] of the bytes' length.
     #[must_use]
     pub fn new(frame: Bytes) -> Self {
-        let budget = frame.len().saturating_mul(PER_BYTE).saturating_add(ALLOWANCE);
+        let budget = memory_bound(frame.len());
         Self::with_budget(frame, budget)
     }
 

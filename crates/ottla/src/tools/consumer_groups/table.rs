@@ -34,12 +34,58 @@ pub enum Detail {
     Verbose,
 }
 
-/// Columns padded to widths, except the last one where its width is zero.
-fn cells(line: &mut String, cells: &[(&str, usize)]) {
-    for (at, (cell, width)) in cells.iter().enumerate() {
-        let gap = if at == 0 { "" } else { " " };
-        let _ = write!(line, "{gap}{cell:<width$}");
+/// A column of a table of `R`s.
+struct Column<'a, R> {
+    head: &'static str,
+    width: Width,
+    cell: Box<dyn Fn(&R) -> String + 'a>,
+}
+
+/// How wide a column is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Width {
+    /// As wide as this, also where something is wider.
+    Fixed(usize),
+    /// As wide as what stands in it, and at least this.
+    AtLeast(usize),
+}
+
+impl<'a, R> Column<'a, R> {
+    fn fixed(width: usize, head: &'static str, cell: impl Fn(&R) -> String + 'a) -> Self {
+        Self { head, width: Width::Fixed(width), cell: Box::new(cell) }
     }
+
+    fn at_least(width: usize, head: &'static str, cell: impl Fn(&R) -> String + 'a) -> Self {
+        Self { head, width: Width::AtLeast(width), cell: Box::new(cell) }
+    }
+
+    /// The last one, which is not padded.
+    fn last(head: &'static str, cell: impl Fn(&R) -> String + 'a) -> Self {
+        Self::fixed(0, head, cell)
+    }
+}
+
+/// The head and the rows, each a line without its end.
+fn lines<R>(columns: &[Column<'_, R>], rows: &[R]) -> Vec<String> {
+    let mut lines = vec![String::new(); rows.len() + 1];
+    for (at, column) in columns.iter().enumerate() {
+        let cells: Vec<String> = rows.iter().map(|row| (column.cell)(row)).collect();
+        let width = match column.width {
+            Width::Fixed(width) => width,
+            Width::AtLeast(least) => widest(least, cells.iter().map(String::as_str)),
+        };
+        let gap = if at == 0 { "" } else { " " };
+        let all = [column.head].into_iter().chain(cells.iter().map(String::as_str));
+        for (line, cell) in lines.iter_mut().zip(all) {
+            let _ = write!(line, "{gap}{cell:<width$}");
+        }
+    }
+    lines
+}
+
+/// A table of which each line begins with a line end.
+fn begun<R>(columns: &[Column<'_, R>], rows: &[R]) -> String {
+    lines(columns, rows).into_iter().map(|line| format!("\n{line}")).collect::<String>() + "\n"
 }
 
 fn widest<'a>(least: usize, values: impl Iterator<Item = &'a str>) -> usize {
@@ -52,55 +98,30 @@ fn text<T: ToString>(value: Option<T>) -> String {
 
 /// The partitions of a group; nothing if there are none.
 pub fn offsets(group: &str, rows: &[OffsetRow], detail: Detail) -> String {
+    type Of<'a> = Column<'a, OffsetRow>;
     if rows.is_empty() {
         return String::new();
     }
-    let member = |pick: fn(&(String, String, String)) -> &str, row: &OffsetRow| {
-        row.member.as_ref().map_or(MISSING.to_owned(), |member| pick(member).to_owned())
+    let member = |pick: fn(&(String, String, String)) -> &String| {
+        move |row: &OffsetRow| text(row.member.as_ref().map(pick))
     };
-    let ids: Vec<String> = rows.iter().map(|row| member(|m| &m.0, row)).collect();
-    let hosts: Vec<String> = rows.iter().map(|row| member(|m| &m.1, row)).collect();
-    let group_width = widest(15, [group].into_iter());
-    let topic_width = widest(15, rows.iter().map(|row| row.topic.as_str()));
-    let id_width = widest(15, ids.iter().map(String::as_str));
-    let host_width = widest(15, hosts.iter().map(String::as_str));
-    let mut table = String::new();
-    let mut line = |row: [&str; 10]| {
-        table.push('\n');
-        let widths = [group_width, topic_width, 10, 15, 15, 15, 15, id_width, host_width, 0];
-        let shown = row.into_iter().zip(widths).enumerate();
-        let shown: Vec<(&str, usize)> =
-            shown.filter(|(at, _)| detail == Detail::Verbose || *at != 3).map(|(_, cell)| cell).collect();
-        cells(&mut table, &shown);
-    };
-    line([
-        "GROUP",
-        "TOPIC",
-        "PARTITION",
-        "LEADER-EPOCH",
-        "CURRENT-OFFSET",
-        "LOG-END-OFFSET",
-        "LAG",
-        "CONSUMER-ID",
-        "HOST",
-        "CLIENT-ID",
-    ]);
-    for (at, row) in rows.iter().enumerate() {
-        line([
-            group,
-            &row.topic,
-            &row.partition.to_string(),
-            &text(row.leader_epoch),
-            &text(row.offset),
-            &text(row.end),
-            &text(row.lag()),
-            &ids[at],
-            &hosts[at],
-            &member(|m| &m.2, row),
-        ]);
+    let mut columns = vec![
+        Of::at_least(15, "GROUP", |_| group.to_owned()),
+        Of::at_least(15, "TOPIC", |row| row.topic.clone()),
+        Of::fixed(10, "PARTITION", |row| row.partition.to_string()),
+    ];
+    if detail == Detail::Verbose {
+        columns.push(Of::fixed(15, "LEADER-EPOCH", |row| text(row.leader_epoch)));
     }
-    table.push('\n');
-    table
+    columns.extend([
+        Of::fixed(15, "CURRENT-OFFSET", |row| text(row.offset)),
+        Of::fixed(15, "LOG-END-OFFSET", |row| text(row.end)),
+        Of::fixed(15, "LAG", |row| text(row.lag())),
+        Of::at_least(15, "CONSUMER-ID", member(|member| &member.0)),
+        Of::at_least(15, "HOST", member(|member| &member.1)),
+        Of::last("CLIENT-ID", member(|member| &member.2)),
+    ]);
+    begun(&columns, rows)
 }
 
 impl OffsetRow {
@@ -112,110 +133,37 @@ impl OffsetRow {
 
 /// The members of a group; the head is there even if nobody is.
 pub fn members(group: &Group, detail: Detail) -> String {
+    type Of<'a> = Column<'a, Member>;
     let shows_instance = group.members.iter().any(|member| member.instance.is_some());
     let upgraded = |wanted| group.members.iter().any(|member| member.upgraded == Some(wanted));
     let shows_upgrade = upgraded(true) && upgraded(false);
-    let rows: Vec<MemberRow> =
-        group.members.iter().map(|member| MemberRow::new(&group.id, member, group)).collect();
-    let width = |least, pick: fn(&MemberRow) -> &str| widest(least, rows.iter().map(pick));
-    let widths = Widths {
-        group: width(15, |row| &row.group),
-        id: width(15, |row| &row.id),
-        instance: width(17, |row| &row.instance),
-        host: width(15, |row| &row.host),
-        client: width(15, |row| &row.client),
-        current: width(20, |row| &row.current),
-        target: width(20, |row| &row.target),
-    };
-    let mut table = "\n".to_owned();
-    for row in [&MemberRow::head()].into_iter().chain(&rows) {
-        let mut shown = vec![(row.group.as_str(), widths.group), (&row.id, widths.id)];
-        if shows_instance {
-            shown.push((&row.instance, widths.instance));
-        }
-        shown.extend([(row.host.as_str(), widths.host), (&row.client, widths.client), (&row.partitions, 15)]);
-        cells(&mut table, &shown);
-        table.push(' ');
-        if detail == Detail::Verbose {
-            let epochs = [
-                (row.current_epoch.as_str(), 15),
-                (&row.current, widths.current),
-                (&row.target_epoch, 15),
-                (&row.target, widths.target),
-            ];
-            cells(&mut table, &epochs);
-            if shows_upgrade {
-                table.push(' ');
-                table.push_str(&row.upgraded);
-            }
-        }
-        table.push('\n');
+    let mut columns = vec![
+        Of::at_least(15, "GROUP", |_| group.id.clone()),
+        Of::at_least(15, "CONSUMER-ID", |member| member.id.clone()),
+    ];
+    if shows_instance {
+        let instance = |member: &Member| member.instance.clone().unwrap_or_default();
+        columns.push(Of::at_least(17, "GROUP-INSTANCE-ID", instance));
     }
-    table
-}
-
-struct Widths {
-    group: usize,
-    id: usize,
-    instance: usize,
-    host: usize,
-    client: usize,
-    current: usize,
-    target: usize,
-}
-
-struct MemberRow {
-    group: String,
-    id: String,
-    instance: String,
-    host: String,
-    client: String,
-    partitions: String,
-    current_epoch: String,
-    current: String,
-    target_epoch: String,
-    target: String,
-    upgraded: String,
-}
-
-impl MemberRow {
-    fn head() -> Self {
-        let [group, id, instance, host, client, partitions] =
-            ["GROUP", "CONSUMER-ID", "GROUP-INSTANCE-ID", "HOST", "CLIENT-ID", "#PARTITIONS"]
-                .map(str::to_owned);
-        let [current_epoch, current, target_epoch, target, upgraded] =
-            ["CURRENT-EPOCH", "CURRENT-ASSIGNMENT", "TARGET-EPOCH", "TARGET-ASSIGNMENT", "UPGRADED"]
-                .map(str::to_owned);
-        Self {
-            group,
-            id,
-            instance,
-            host,
-            client,
-            partitions,
-            current_epoch,
-            current,
-            target_epoch,
-            target,
-            upgraded,
+    columns.extend([
+        Of::at_least(15, "HOST", |member| member.host.clone()),
+        Of::at_least(15, "CLIENT-ID", |member| member.client.clone()),
+        Of::fixed(15, "#PARTITIONS", |member| member.assigned.len().to_string()),
+    ]);
+    if detail == Detail::Verbose {
+        columns.extend([
+            Of::fixed(15, "CURRENT-EPOCH", |member| text(member.epoch)),
+            Of::at_least(20, "CURRENT-ASSIGNMENT", |member| assignment(&member.assigned)),
+            Of::fixed(15, "TARGET-EPOCH", |_| text(group.assignment_epoch)),
+            Of::at_least(20, "TARGET-ASSIGNMENT", |member| text(member.target.as_ref().map(assignment))),
+        ]);
+        if shows_upgrade {
+            columns.push(Of::last("UPGRADED", |member| text(member.upgraded)));
         }
     }
-
-    fn new(group_id: &str, member: &Member, group: &Group) -> Self {
-        Self {
-            group: group_id.to_owned(),
-            id: member.id.clone(),
-            instance: member.instance.clone().unwrap_or_default(),
-            host: member.host.clone(),
-            client: member.client.clone(),
-            partitions: member.assigned.len().to_string(),
-            current_epoch: text(member.epoch),
-            current: assignment(&member.assigned),
-            target_epoch: text(group.assignment_epoch),
-            target: member.target.as_ref().map_or_else(|| MISSING.to_owned(), assignment),
-            upgraded: text(member.upgraded),
-        }
-    }
+    let end = if detail == Detail::Verbose { "\n" } else { " \n" };
+    let lines = lines(&columns, &group.members).into_iter().map(|line| line + end);
+    "\n".to_owned() + &lines.collect::<String>()
 }
 
 /// `topicA:0,1;topicB:2`
@@ -235,42 +183,24 @@ fn assignment(partitions: &BTreeSet<(String, i32)>) -> String {
 
 /// The state of a group: where it is kept, how it shares, how it is.
 pub fn state(group: &Group, detail: Detail) -> String {
+    type Of<'a> = Column<'a, &'a Group>;
     let (host, port, id) = &group.coordinator;
     let coordinator = format!("{host}:{port}  ({id})");
-    let group_width = widest(15, [group.id.as_str()].into_iter());
-    let coordinator_width = widest(25, [coordinator.as_str()].into_iter());
     let strategy = if group.assignor.is_empty() { MISSING } else { &group.assignor };
-    let mut table = String::new();
-    let mut line = |row: [&str; 7]| {
-        table.push('\n');
-        let widths = [group_width, coordinator_width, 20, 20, 15, 25, 0];
-        let shown = row.into_iter().zip(widths).enumerate();
-        let shown: Vec<(&str, usize)> = shown
-            .filter(|(at, _)| detail == Detail::Verbose || !(4..=5).contains(at))
-            .map(|(_, cell)| cell)
-            .collect();
-        cells(&mut table, &shown);
-    };
-    line([
-        "GROUP",
-        "COORDINATOR (ID)",
-        "ASSIGNMENT-STRATEGY",
-        "STATE",
-        "GROUP-EPOCH",
-        "TARGET-ASSIGNMENT-EPOCH",
-        "#MEMBERS",
-    ]);
-    line([
-        &group.id,
-        &coordinator,
-        strategy,
-        group.state.name(),
-        &text(group.epoch),
-        &text(group.assignment_epoch),
-        &group.members.len().to_string(),
-    ]);
-    table.push('\n');
-    table
+    let mut columns = vec![
+        Of::at_least(15, "GROUP", |group| group.id.clone()),
+        Of::at_least(25, "COORDINATOR (ID)", |_| coordinator.clone()),
+        Of::fixed(20, "ASSIGNMENT-STRATEGY", |_| strategy.to_owned()),
+        Of::fixed(20, "STATE", |group| group.state.name().to_owned()),
+    ];
+    if detail == Detail::Verbose {
+        columns.extend([
+            Of::fixed(15, "GROUP-EPOCH", |group| text(group.epoch)),
+            Of::fixed(25, "TARGET-ASSIGNMENT-EPOCH", |group| text(group.assignment_epoch)),
+        ]);
+    }
+    columns.push(Of::last("#MEMBERS", |group| group.members.len().to_string()));
+    begun(&columns, &[group])
 }
 
 /// What `--list` shows with `--state` or `--type`.
@@ -279,10 +209,10 @@ pub fn list(head: &[&str], rows: &[Vec<String>]) -> String {
     let mut table = String::new();
     let head: Vec<String> = head.iter().map(|name| (*name).to_owned()).collect();
     for row in [&head].into_iter().chain(rows) {
-        let padded = row.iter().enumerate();
-        let padded: Vec<(&str, usize)> =
-            padded.map(|(at, cell)| (cell.as_str(), if at == 0 { width } else { 20 })).collect();
-        cells(&mut table, &padded);
+        for (at, cell) in row.iter().enumerate() {
+            let (gap, width) = if at == 0 { ("", width) } else { (" ", 20) };
+            let _ = write!(table, "{gap}{cell:<width$}");
+        }
         table.push('\n');
     }
     table
@@ -290,43 +220,33 @@ pub fn list(head: &[&str], rows: &[Vec<String>]) -> String {
 
 /// What offsets were, or would be, reset to.
 pub fn reset(groups: &BTreeMap<String, BTreeMap<(String, i32), i64>>) -> String {
-    let mut table = String::new();
-    if !groups.is_empty() {
-        let group_width = widest(15, groups.keys().map(String::as_str));
-        let topics = groups.values().flat_map(BTreeMap::keys).map(|(topic, _)| topic.as_str());
-        let topic_width = widest(15, topics);
-        let mut line = |row: [&str; 4]| {
-            table.push('\n');
-            let widths = [group_width, topic_width, 10, 0];
-            cells(&mut table, &row.into_iter().zip(widths).collect::<Vec<_>>());
-        };
-        line(["GROUP", "TOPIC", "PARTITION", "NEW-OFFSET"]);
-        for (group, offsets) in groups {
-            for ((topic, partition), offset) in offsets {
-                line([group, topic, &partition.to_string(), &offset.to_string()]);
-            }
-        }
+    type Of<'a> = Column<'a, (&'a str, &'a str, i32, i64)>;
+    if groups.is_empty() {
+        return "\n".to_owned();
     }
-    table.push('\n');
-    table
+    let rows = groups.iter().flat_map(|(group, offsets)| {
+        offsets.iter().map(|((topic, partition), offset)| (&**group, &**topic, *partition, *offset))
+    });
+    let columns = [
+        Of::at_least(15, "GROUP", |row| row.0.to_owned()),
+        Of::at_least(15, "TOPIC", |row| row.1.to_owned()),
+        Of::fixed(10, "PARTITION", |row| row.2.to_string()),
+        Of::last("NEW-OFFSET", |row| row.3.to_string()),
+    ];
+    begun(&columns, &rows.collect::<Vec<_>>())
 }
 
 /// What came of deleting offsets; a number below zero is a topic of which no partition is known.
 pub fn deleted(rows: &BTreeMap<(String, i32), String>) -> String {
-    let width = widest(15, rows.keys().map(|(topic, _)| topic.as_str()));
+    type Of<'a> = Column<'a, (&'a (String, i32), &'a String)>;
     let mut ordered: Vec<_> = rows.iter().collect();
     ordered.sort_by_key(|((topic, partition), _)| format!("{topic}{partition}"));
-    let mut table = String::new();
-    let mut line = |row: [&str; 3]| {
-        table.push('\n');
-        cells(&mut table, &row.into_iter().zip([width, 10, 15]).collect::<Vec<_>>());
-    };
-    line(["TOPIC", "PARTITION", "STATUS"]);
-    for ((topic, partition), status) in ordered {
-        line([topic, &text(Some(*partition).filter(|partition| *partition >= 0)), status]);
-    }
-    table.push('\n');
-    table
+    let columns = [
+        Of::at_least(15, "TOPIC", |row| row.0.0.clone()),
+        Of::fixed(10, "PARTITION", |row| text(Some(row.0.1).filter(|partition| *partition >= 0))),
+        Of::fixed(15, "STATUS", |row| row.1.clone()),
+    ];
+    begun(&columns, &ordered)
 }
 
 #[cfg(test)]

@@ -132,7 +132,7 @@ impl Session {
             return;
         };
         let State::Waiting(waiting) = &mut self.in_progress[place].state else { return };
-        // The low half is generation and index: a second round of questions must not see replies to the first.
+        // The low half is the place in this round; a round of its own number does not see replies to an earlier one.
         let Some(slot) = waiting.replies.get_mut((ticket.question & 0xffff_ffff) as usize) else { return };
         if slot.is_none() {
             waiting.missing = waiting.missing.saturating_sub(1);

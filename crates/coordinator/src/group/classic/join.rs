@@ -36,13 +36,9 @@ pub fn join(
     scene: &mut Scene<'_>,
     ticket: Ticket,
     caller: Caller,
-    mut request: JoinGroupRequest,
+    request: JoinGroupRequest,
 ) -> Decided {
     let mut decided = Decided::nothing();
-    if caller.version == 0 {
-        // Nobody had thought of a rebalance timeout then.
-        request.rebalance_timeout_ms = request.session_timeout_ms;
-    }
     let joiner = Joiner { wait: JoinWait { ticket, version: caller.version }, caller, request };
     let request = &joiner.request;
     let name = request.group_id.clone();

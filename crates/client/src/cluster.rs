@@ -117,6 +117,8 @@ struct Peer {
     open: Option<Open>,
     failures: u32,
     not_before: Option<Deadline>,
+    /// Until when nothing more is said of failures to connect.
+    silent_until: Option<Deadline>,
 }
 
 #[derive(Debug)]
@@ -140,6 +142,9 @@ fn is_second(id: i32) -> bool {
 
 /// A connection without traffic is closed after this (Java: `connections.max.idle.ms`).
 const IDLE_MAX: Duration = Duration::from_secs(540);
+
+/// At least this long between two lines about one node that cannot be reached.
+const COMPLAINT_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Cluster {
     /// A cluster nothing is known of but the bootstrap addresses. `seed` makes backoff and choice of node differ between clients.
@@ -490,7 +495,7 @@ impl Cluster {
         peer.failures = peer.failures.saturating_add(1);
         peer.not_before = Some(now.after(self.settings.reconnect_backoff.wait(peer.failures, random)));
         let name = format!("node {id} ({}): {why}", peer.address);
-        if open.opening.is_some() {
+        if open.opening.is_some() && peer.may_complain(now) {
             tracing::warn!("Connection to node {id} ({}) could not be established: {why}", peer.address);
         }
         self.refresh.wanted |= id >= 0;
@@ -607,11 +612,20 @@ enum Choice {
 
 impl Peer {
     fn new(address: Address) -> Self {
-        Self { address, open: None, failures: 0, not_before: None }
+        Self { address, open: None, failures: 0, not_before: None, silent_until: None }
     }
 
     fn may_open(&self, now: Now) -> bool {
         self.not_before.is_none_or(|deadline| now.reached(deadline))
+    }
+
+    /// Whether a failure to connect is worth a line: a client that has just begun to try does so many times a second.
+    fn may_complain(&mut self, now: Now) -> bool {
+        let may = self.silent_until.is_none_or(|deadline| now.reached(deadline));
+        if may {
+            self.silent_until = Some(now.after(COMPLAINT_INTERVAL));
+        }
+        may
     }
 
     fn is_idle(&self) -> bool {

@@ -227,6 +227,14 @@ fn the_next_bootstrap_address_is_tried_and_in_the_end_the_call_times_out() {
 }
 
 #[test]
+fn a_broker_that_is_not_there_is_complained_of_once_a_second() {
+    let mut peer = Peer::new(Address { host: "a".to_owned(), port: 9001 });
+    let at = |ms: u64| Now { monotonic_us: ms * 1000, wall_ms: 0 };
+    let told: Vec<u64> = (0..3000).step_by(50).filter(|ms| peer.may_complain(at(*ms))).collect();
+    assert_eq!(told, [0, 1000, 2000]);
+}
+
+#[test]
 fn a_call_for_a_certain_node_fails_with_its_connection() {
     let mut net = Net::new("h:9001", &[1, 2]);
     net.call(Target::Node(2));

@@ -89,7 +89,7 @@ impl Copier {
 
 fn start(program: &Program, arguments: &[String]) -> anyhow::Result<Member> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    program.start_with(&words, &[("SESSION_MS", "3000")])
+    program.start_with(&words, &[("SESSION_MS", "3000"), ("BATCH", "2000")])
 }
 
 impl Chain {

@@ -72,7 +72,7 @@ def joined(broker, group, topic, protocol):
 
 def polled(consumer):
     batch = []
-    for message in consumer.consume(100, 0.1):
+    for message in consumer.consume(int(os.environ.get("BATCH", 100)), 0.1):
         if message.error() is None:
             batch.append(message)
         elif not message.error().retriable():

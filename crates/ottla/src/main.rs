@@ -44,8 +44,7 @@ fn warnings_to_stderr() {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_max_level(tracing::Level::WARN)
-        .with_target(false)
         .with_ansi(false)
-        .without_time()
+        .event_format(server::log_lines::Layout)
         .init();
 }

@@ -5,7 +5,7 @@
 //! arguments or configuration.
 
 mod greeting;
-mod log_lines;
+pub mod log_lines;
 
 use std::collections::BTreeMap;
 use std::future::poll_fn;

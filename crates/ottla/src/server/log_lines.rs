@@ -146,8 +146,8 @@ impl Drop for Line<'_> {
     }
 }
 
-/// The layout of a line.
-struct Layout;
+/// The layout of a line: Kafka's, of its server and of its tools.
+pub struct Layout;
 
 impl<S, N> FormatEvent<S, N> for Layout
 where

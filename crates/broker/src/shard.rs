@@ -154,9 +154,19 @@ impl Shard {
             return;
         }
         self.next_attempt = now.after_ms(ATTEMPT_INTERVAL_MS);
+        let mut without_room = BTreeSet::new();
         for (id, directory) in std::mem::take(&mut self.unopened) {
             let Some(partition) = image.topics.partition(id) else { continue };
-            if self.hosted.contains_key(&id) || !self.open(now, id, (image, directory), topics) {
+            if without_room.contains(&directory) {
+                // One that fails speaks for all.
+                self.unopened.insert(id, directory);
+                continue;
+            }
+            if self.hosted.contains_key(&id) {
+                continue;
+            }
+            if !self.open(now, id, (image, directory), topics) {
+                without_room.insert(directory);
                 continue;
             }
             self.offline.remove(&id);

@@ -156,6 +156,10 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
     /// [`DiskError`].
     fn allocate(&self, length: u64) -> Result<(), DiskError>;
 
+    /// Has the disk begin to write the end of the file, without waiting: a hint before [`sync`](Self::sync), which says
+    /// whether it succeeded.
+    fn begin_sync(&self) {}
+
     /// Puts all bytes on the disk for good.
     ///
     /// # Errors
@@ -167,6 +171,11 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
     /// # Errors
     /// [`DiskError`].
     fn length(&self) -> Result<u64, DiskError>;
+
+    /// Whether it is one of the last files that may be open. What stays open leaves those to what does not.
+    fn is_among_last(&self) -> bool {
+        false
+    }
 
     /// The descriptor, for the system calls that send a file; `None` when there is no such thing.
     fn as_fd(&self) -> Option<BorrowedFd<'_>>;
@@ -242,6 +251,12 @@ impl DiskError {
     #[must_use]
     pub fn new(action: &'static str, path: &Path, source: io::Error) -> Self {
         Self { action, path: path.to_owned(), source: Arc::new(source) }
+    }
+
+    /// As if there were no descriptor left.
+    #[must_use]
+    pub fn without_descriptor(action: &'static str, path: &Path) -> Self {
+        Self::new(action, path, Errno::MFILE.into())
     }
 
     /// Bytes that cannot be what was written.

@@ -223,9 +223,11 @@ impl Directories {
         };
         let key = (String::from(topic), id.index);
         let offset = |offsets: &Offsets| if known { offsets.get(&key).copied() } else { None };
+        // An attempt to make it may have failed half-way.
+        let is_old = self.found_at(topic, id) == Some(directory);
         let hint = OpenHint {
             // Of a folder that is only now made, nothing is on the disk yet, not even its name.
-            stop: if recovered.clean && known { Stop::Clean } else { Stop::Unclean },
+            stop: if recovered.clean && known && is_old { Stop::Clean } else { Stop::Unclean },
             recovery_point: offset(&recovered.recovery_points).unwrap_or(Offset::ZERO),
             log_start: offset(&recovered.log_starts).unwrap_or(Offset::ZERO),
         };
@@ -236,7 +238,10 @@ impl Directories {
         let jitter_seed =
             u64::from_be_bytes(*id.topic.0.last_chunk().unwrap_or(&[0; 8])) ^ id.index.unsigned_abs() as u64;
         let config = LogConfig { jitter_seed, ..*config };
-        let log = Log::open(Arc::clone(disk), dir, config, hint, now)?;
+        let mut log = Log::open(Arc::clone(disk), dir, config, hint, now)?;
+        if log.is_among_last()? {
+            return Err(DiskError::without_descriptor("keep open", log.dir()));
+        }
         let high_watermark = offset(&recovered.high_watermarks).unwrap_or(Offset::ZERO);
         Ok((log, high_watermark))
     }

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use ottla_log::MemoryDisk;
+use ottla_log::disk::Crash;
 use ottla_protocol::batch::{Attributes, BatchFields};
 use ottla_protocol::codec::Records;
 use ottla_protocol::messages::produce::{PartitionProduceData, PartitionProduceResponse, TopicProduceData};
@@ -328,6 +329,26 @@ fn a_partition_that_cannot_be_opened_is_opened_later() {
     for partition in 0..20 {
         assert_eq!(base_offset(&world.call(&produce("t", partition, &["a"]), 9)), 0);
     }
+}
+
+#[test]
+fn partitions_leave_the_last_descriptors_to_others() {
+    let memory = MemoryDisk::new();
+    World::start(&memory, &[]).stop();
+    let mut world = World::start(&memory, &[("log.flush.interval.messages", "1")]);
+    world.create("t", 1);
+    memory.leave_last_descriptors();
+    world.create("u", 1);
+    assert_eq!(refusal(&mut world, &produce("u", 0, &["a"]), 9), Some(Refusal::KafkaStorageError));
+    assert_eq!(base_offset(&world.call(&produce("t", 0, &["a"]), 9)), 0, "it was there before");
+    memory.free_descriptors();
+    world.pass(2_000);
+    assert_eq!(base_offset(&world.call(&produce("u", 0, &["b"]), 9)), 0);
+    // The folder was made by an attempt that failed: its name is put on the disk all the same.
+    drop(world);
+    memory.reboot(Crash::Power);
+    let mut world = World::start(&memory, &[]);
+    assert_eq!(values(&world.call(&fetch("u", 0, 0), 12)), ["b"]);
 }
 
 #[test]

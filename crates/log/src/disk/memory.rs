@@ -88,6 +88,7 @@ struct Faults {
     failed_sync: Option<u64>,
     capacity: Option<u64>,
     no_descriptors: bool,
+    last_descriptors: bool,
 }
 
 impl MemoryDisk {
@@ -172,9 +173,15 @@ impl MemoryDisk {
         self.state().faults.no_descriptors = true;
     }
 
+    /// From now on every file is one of the last that may be open.
+    pub fn leave_last_descriptors(&self) {
+        self.state().faults.last_descriptors = true;
+    }
+
     /// Files can be opened again.
     pub fn free_descriptors(&self) {
-        self.state().faults.no_descriptors = false;
+        let faults = &mut self.state().faults;
+        (faults.no_descriptors, faults.last_descriptors) = (false, false);
     }
 
     /// Sets the clock that dates files, in ms.
@@ -531,6 +538,10 @@ impl DiskFile for MemoryFile {
     fn length(&self) -> Result<u64, DiskError> {
         self.disk.state().alive(self.life).map_err(failed("stat", &self.path))?;
         Ok(lock(&self.content).now.len() as u64)
+    }
+
+    fn is_among_last(&self) -> bool {
+        self.disk.state().faults.last_descriptors
     }
 
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {

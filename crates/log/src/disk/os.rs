@@ -9,16 +9,22 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice, IoSliceMut};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::num::NonZeroU64;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-use rustix::fs::{FallocateFlags, FlockOperation};
+use rustix::fs::{Advice, FallocateFlags, FlockOperation};
 use rustix::io::{Errno, ReadWriteFlags};
+use rustix::process::{Resource, getrlimit};
 
 use super::{Disk, DiskError, DiskFile, DiskLock, Entry, EntryKind, Space, Stat};
+
+/// So many files are left to what is open for a moment: folders that are synced, checkpoints, old segments. Of a low limit
+/// an eighth.
+const LAST_FILES: u64 = 64;
 
 /// The real disk.
 #[derive(Clone, Copy, Debug, Default)]
@@ -193,12 +199,27 @@ impl DiskFile for OsFile {
         }
     }
 
+    fn begin_sync(&self) {
+        // Linux begins to write dirty pages when it is told that they are not needed; it drops only pages that are clean
+        // and whole, and of the last page one byte is named.
+        let length = self.file.metadata().map_or(0, |metadata| metadata.len());
+        if let Some(last) = length.checked_sub(1) {
+            let _ = rustix::fs::fadvise(&self.file, last, NonZeroU64::new(1), Advice::DontNeed);
+        }
+    }
+
     fn sync(&self) -> Result<(), DiskError> {
         self.file.sync_data().map_err(self.failed("sync"))
     }
 
     fn length(&self) -> Result<u64, DiskError> {
         self.file.metadata().map(|metadata| metadata.len()).map_err(self.failed("stat"))
+    }
+
+    fn is_among_last(&self) -> bool {
+        // The system always gives the lowest descriptor that is free.
+        let used = u64::try_from(self.file.as_raw_fd()).unwrap_or(0);
+        getrlimit(Resource::Nofile).current.is_some_and(|all| used >= all - LAST_FILES.min(all / 8))
     }
 
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {

@@ -53,14 +53,11 @@ pub fn answer(request: MetadataRequest, context: &mut Context<'_>) -> Answer<Met
     let describable = Describable::Only(BTreeSet::new());
     let create = ottla_controller::Command::CreateTopics { request: create, describable };
     let deadline = Some(context.now.after_ms(AUTO_CREATE_TIMEOUT_MS));
-    // Who says that he wants the topic (KIP-204, from version 4) is answered when it is there: clients wait half a second
-    // before they ask again. Who cannot say so is told UNKNOWN_TOPIC_OR_PARTITION first, as Apache Kafka tells everybody:
-    // older clients that delete a topic and look whether it is gone rely on it.
-    let first = (context.version < 4).then(|| respond(&request, context));
+    // Whoever asks first is told UNKNOWN_TOPIC_OR_PARTITION, as by Kafka: clients that delete a topic and look whether
+    // it is gone rely on it. The topic is there when he asks again.
+    let first = respond(&request, context);
     let create = vec![Question::Control(Command::Controller(Box::new(create)))];
-    Answer::ask_all(create, deadline, move |context, _| {
-        Answer::reply(first.unwrap_or_else(|| respond(&request, context)))
-    })
+    Answer::ask_all(create, deadline, move |_, _| Answer::reply(first))
 }
 
 /// Topics asked for by name that do not exist and may be created.

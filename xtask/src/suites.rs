@@ -26,16 +26,6 @@ pub struct Suite {
     pub name: &'static str,
     pub about: &'static str,
     pub run: fn(&Stage, &mut Report),
-    pub when: When,
-}
-
-/// When a suite runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum When {
-    /// Whenever all do.
-    Always,
-    /// Only where it is named: it takes long, or what it runs is a matter of timing on a busy machine.
-    Named,
 }
 
 /// In the order in which they run.
@@ -44,73 +34,61 @@ pub const ALL: &[Suite] = &[
         name: "messages",
         about: "every message at every version against Apache Kafka's own classes, byte by byte",
         run: messages::run,
-        when: When::Always,
     },
     Suite {
         name: "tools",
         about: "Apache Kafka's command line tools and ours of the same names, against one node, outputs compared",
         run: tools::run,
-        when: When::Always,
     },
     Suite {
         name: "walkthrough",
         about: "what introductions to Kafka have their readers type, with Apache Kafka's tools and with ours",
         run: walkthrough::run,
-        when: When::Always,
     },
     Suite {
         name: "clients",
         about: "clients of five libraries: each writes in every codec, each reads what each other wrote",
         run: clients::run,
-        when: When::Always,
     },
     Suite {
         name: "groups",
         about: "groups and transactions with clients of every kind, in both protocols; docs/clients.md",
         run: groups::run,
-        when: When::Always,
     },
     Suite {
         name: "mixed",
         about: "Java and Ottla in one group, members and node killed again and again: no commit lost, none goes back",
         run: mixed::run,
-        when: When::Always,
     },
     Suite {
         name: "once",
         about: "exactly once: a chain of transactional copies under kill -9",
         run: once::run,
-        when: When::Named,
     },
     Suite {
         name: "transactions",
         about: "transactions with Java's client and librdkafka: ends, fencing, offsets, timeouts; then under kill -9",
         run: transactions::run,
-        when: When::Always,
     },
     Suite {
         name: "foreign",
         about: "the tests that other clients ship: librdkafka, kafka-go, rust-rdkafka, rskafka; tests/foreign",
         run: foreign::run,
-        when: When::Named,
     },
     Suite {
         name: "kill",
         about: "kill -9 under load, again and again: what was acknowledged is there, once",
         run: kill::run,
-        when: When::Always,
     },
     Suite {
         name: "exchange",
         about: "one data directory handed to and fro between Ottla and Apache Kafka, every file dumped by its tool",
         run: exchange::run,
-        when: When::Always,
     },
     Suite {
         name: "hostile",
         about: "hostile bytes on the port: no panic, no growth, others served meanwhile",
         run: hostile::run,
-        when: When::Always,
     },
 ];
 

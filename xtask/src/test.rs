@@ -10,12 +10,12 @@ use anyhow::{Context, bail, ensure};
 
 use crate::node::Server;
 use crate::report::Report;
-use crate::suites::{self, Stage, When};
+use crate::suites::{self, Stage};
 
 const USAGE: &str = "\
 cargo xtask test [SUITE…] [--all] [--against apache-kafka] [--dev | --binary PATH] [--list]
 
-Without a SUITE: the quick tests (cargo test --workspace), then every suite but those marked with *.
+Without a SUITE: the quick tests (cargo test --workspace), then every suite.
 --all                     a suite that could not run counts as failed
 --against apache-kafka    the suites against Apache Kafka 4.4.0 instead of Ottla
 --dev                     Ottla from the dev profile; without it from the release profile
@@ -36,8 +36,7 @@ pub fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
     if arguments.iter().any(|argument| argument == "--help" || argument == "--list") {
         println!("{USAGE}\n");
         for suite in suites::ALL {
-            let mark = if suite.when == When::Named { "*" } else { "" };
-            println!("{:<13} {}", format!("{}{mark}", suite.name), suite.about);
+            println!("{:<13} {}", suite.name, suite.about);
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -49,7 +48,7 @@ pub fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
     let stage = stage(&options)?;
     for suite in suites::ALL {
         let is_named = options.suites.iter().any(|name| name == suite.name);
-        if is_named || (options.suites.is_empty() && suite.when == When::Always) {
+        if is_named || options.suites.is_empty() {
             (suite.run)(&stage, &mut report);
         }
     }

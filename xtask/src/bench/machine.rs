@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::Context;
 
@@ -91,6 +92,25 @@ pub fn resident_mib(node: &Node) -> anyhow::Result<f64> {
         .context("VmRSS")
 }
 
+/// What the node has in use, in KiB: to be read twice, for what lies between.
+///
+/// Resident memory says nothing of the kind about a JVM, whose heap is as large as it was told to be and full of what it
+/// has not collected yet. There it is the objects that are left after a collection: less than what they cost.
+pub fn used_kib(node: &Node) -> anyhow::Result<f64> {
+    if node.server.is_ottla() {
+        return Ok(resident_mib(node)? * 1024.0);
+    }
+    let pid = node.pid().context("the node runs")?.to_string();
+    let output = Command::new("jcmd").args([&pid, "GC.class_histogram"]).output().context("running jcmd")?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    histogram_bytes(&text).map(|bytes| bytes / 1024.0).with_context(|| format!("no sum in {text:.500}"))
+}
+
+/// The bytes of the closing line, `Total  OBJECTS  BYTES`.
+fn histogram_bytes(text: &str) -> Option<f64> {
+    text.lines().rev().find_map(|line| line.strip_prefix("Total"))?.split_whitespace().nth(1)?.parse().ok()
+}
+
 /// Memory that nothing uses, not even the page cache.
 pub fn free_mib() -> u64 {
     let text = fs::read_to_string("/proc/meminfo").unwrap_or_default();
@@ -114,4 +134,16 @@ pub fn described() -> String {
 
 fn kib(text: &str, label: &str) -> Option<f64> {
     text.lines().find_map(|line| line.strip_prefix(label))?.split_whitespace().next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::histogram_bytes;
+
+    #[test]
+    fn the_sum_of_a_histogram_is_read() {
+        let text = "1234:\n num     #instances         #bytes  class name\n   1:  10  640  [B\nTotal        421337       29876543\n";
+        assert_eq!(histogram_bytes(text), Some(29_876_543.0));
+        assert_eq!(histogram_bytes("1234:\nCould not attach\n"), None);
+    }
 }

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use tokio::time::sleep;
 
 use super::{CALM, Figures, milliseconds, percentile};
-use crate::bench::machine::resident_mib;
+use crate::bench::machine::{resident_mib, used_kib};
 use crate::bench::wire::Wire;
 use crate::node::Node;
 
@@ -21,12 +21,12 @@ const ROUND_TRIPS: usize = 1_000;
 pub async fn measure(node: &Node, count: usize) -> anyhow::Result<Figures> {
     drop(open(node, count / 20).await?);
     sleep(CALM).await;
-    let before = resident_mib(node)?;
+    let before = used_kib(node)?;
     let begin = Instant::now();
     let mut wires = open(node, count).await?;
     let opened = begin.elapsed();
     sleep(CALM).await;
-    let after = resident_mib(node)?;
+    let (resident, after) = (resident_mib(node)?, used_kib(node)?);
     let request = MetadataRequest { topics: Some(Vec::new()), ..MetadataRequest::default() };
     let mut times = Vec::new();
     let step = (count / ROUND_TRIPS).max(1);
@@ -36,8 +36,8 @@ pub async fn measure(node: &Node, count: usize) -> anyhow::Result<Figures> {
         times.push(milliseconds(begin.elapsed()));
     }
     Ok(vec![
-        ("resident, MiB", after),
-        ("resident per connection, KiB", (after - before) * 1024.0 / count as f64),
+        ("resident, MiB", resident),
+        ("memory per connection, KiB", (after - before) / count as f64),
         ("opening all, ms", milliseconds(opened)),
         ("Metadata, p50, ms", percentile(&mut times, 0.5)),
         ("Metadata, p99, ms", percentile(&mut times, 0.99)),

@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use super::member::{Member, Place, TOPIC};
 use super::{CALM, Figures, Protocol, milliseconds};
-use crate::bench::machine::resident_mib;
+use crate::bench::machine::{resident_mib, used_kib};
 use crate::bench::wire::{CoordinatorKind, Wire};
 use crate::node::Node;
 
@@ -27,16 +27,16 @@ pub async fn measure(node: &Node, protocol: Protocol, count: usize) -> anyhow::R
     let place = Place { topic, partitions: PARTITIONS };
     let mut wires = make(wires, place, protocol, "warm", count / 10).await?;
     sleep(CALM).await;
-    let before = resident_mib(node)?;
+    let before = used_kib(node)?;
     let begin = Instant::now();
     wires = make(wires, place, protocol, "counted", count).await?;
     let made = begin.elapsed();
     sleep(CALM).await;
-    let after = resident_mib(node)?;
+    let (resident, after) = (resident_mib(node)?, used_kib(node)?);
     drop(wires);
     Ok(vec![
-        ("resident, MiB", after),
-        ("resident per group, KiB", (after - before) * 1024.0 / count as f64),
+        ("resident, MiB", resident),
+        ("memory per group, KiB", (after - before) / count as f64),
         ("making all, ms", milliseconds(made)),
     ])
 }

@@ -29,9 +29,9 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// Connections that the system keeps until they are accepted, where nobody has set a number.
 const BACKLOG: i32 = 4096;
 
-/// What a client on this machine gets for a send buffer, in bytes. There is no distance to be bridged. In a buffer that
-/// may grow the node writes megabytes ahead, on one core, while the client reads on another, and both pay for it: a
-/// third of the node's CPU time, and of the client's, and a quarter of the rate. The system doubles it, as always.
+/// The send buffer for a client on this machine, in bytes; the system doubles it, as always. There is no distance to be
+/// bridged. In a buffer that may grow the node runs megabytes ahead of the client, each on a core of its own, and both
+/// pay for it: half as much CPU time again, and a third of the rate (bench/PROFILES.md).
 const LOCAL_SEND_BUFFER: usize = 128 * 1024;
 
 /// Connections accepted on one listener before the others are looked at.

@@ -48,7 +48,7 @@ keys! {
     "queued.max.request.bytes": Long = Preset::Text("-1"), Valid::Any, Medium ReadOnly InEffect,
         "How many bytes of requests may wait before reading from sockets pauses; -1 is no limit.";
     "socket.send.buffer.bytes": Int = Preset::Text("102400"), Valid::Any, High ReadOnly InEffect,
-        "The send buffer asked of the operating system for each connection; -1 leaves its default.";
+        "The send buffer asked of the operating system for each connection; -1 leaves its default. Unless it is set, that default, but 128 KiB for clients on this machine.";
     "socket.receive.buffer.bytes": Int = Preset::Text("102400"), Valid::Any, High ReadOnly InEffect,
         "The receive buffer asked of the operating system for each connection; -1 leaves its default.";
     "socket.request.max.bytes": Int = Preset::Text("104857600"), Valid::AtLeast(1), High ReadOnly InEffect,

@@ -13,7 +13,8 @@ use super::pending::Pending;
 /// See the module.
 #[derive(Debug, Default)]
 pub(super) struct Members {
-    by_id: BTreeMap<String, Member>,
+    /// In boxes: a node of the map has room for eleven, and most groups are small.
+    by_id: BTreeMap<String, Box<Member>>,
     by_instance: BTreeMap<String, String>,
     speakers: BTreeMap<String, usize>,
     joining: usize,
@@ -39,21 +40,21 @@ impl Members {
     }
 
     pub(super) fn get(&self, id: &str) -> Option<&Member> {
-        self.by_id.get(id)
+        self.by_id.get(id).map(Box::as_ref)
     }
 
     /// To change what no sum is kept about.
     pub(super) fn get_mut(&mut self, id: &str) -> Option<&mut Member> {
-        self.by_id.get_mut(id)
+        self.by_id.get_mut(id).map(Box::as_mut)
     }
 
     pub(super) fn iter(&self) -> impl ExactSizeIterator<Item = &Member> {
-        self.by_id.values()
+        self.by_id.values().map(Box::as_ref)
     }
 
     /// To change what no sum is kept about.
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Member> {
-        self.by_id.values_mut()
+        self.by_id.values_mut().map(Box::as_mut)
     }
 
     pub(super) fn ids(&self) -> Vec<String> {
@@ -117,7 +118,7 @@ impl Members {
         self.joining += usize::from(member.is_joining());
         self.bytes += member.bytes();
         self.count(&member.protocols, 1);
-        let other = self.by_id.insert(member.id.clone(), member);
+        let other = self.by_id.insert(member.id.clone(), Box::new(member));
         assert!(other.is_none(), "an id is given once");
     }
 
@@ -125,7 +126,7 @@ impl Members {
     pub(super) fn remove(&mut self, id: &str) -> Option<Member> {
         self.pending_join.remove(id);
         self.pending_sync.remove(id);
-        let member = self.by_id.remove(id)?;
+        let member = *self.by_id.remove(id)?;
         self.joining -= usize::from(member.is_joining());
         self.bytes -= member.bytes();
         self.count(&member.protocols, -1);

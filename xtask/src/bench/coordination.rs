@@ -59,7 +59,7 @@ pub struct Cell {
 /// Every cell; smaller ones where it has to be quick.
 pub fn all(quick: bool) -> Vec<Cell> {
     let (count, groups, members) = if quick { (1_000, 100, 50) } else { (10_000, 1_000, 500) };
-    let (rounds, seconds) = if quick { (1, 2) } else { (5, 10) };
+    let (rounds, seconds) = if quick { (1, 2) } else { (5, 6) };
     let cell = |name: String, work| Cell { name: format!("coordination: {name}"), work };
     let protocols = [(Protocol::Classic, "classic"), (Protocol::Consumer, "consumer")];
     let mut cells = vec![cell(format!("{count} idle connections"), Work::Connections { count })];

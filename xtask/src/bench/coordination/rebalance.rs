@@ -28,9 +28,8 @@ use crate::node::Node;
 /// From one heartbeat's answer to the next heartbeat.
 const PACE: Duration = Duration::from_millis(50);
 
-/// How long a settled group is left alone; longer than `group.consumer.assignment.interval.ms`, which would otherwise
-/// be a part of the next rebalance.
-const REST: Duration = Duration::from_millis(1_500);
+/// How long a settled group is left alone, so that the last heartbeats are answered.
+const REST: Duration = Duration::from_millis(300);
 
 /// Rounds that are not counted.
 const WARM_UP: usize = 2;

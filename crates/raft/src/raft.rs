@@ -39,6 +39,9 @@ pub struct ReplicaProgress {
     pub progress: Option<Progress>,
 }
 
+/// How long a flush rests that found no room or no descriptor.
+const FLUSH_REST_MS: i64 = 100;
+
 /// Roles may follow on each other within one step: prospective, candidate, leader. This many never do.
 const TRANSITIONS_MAX: usize = 8;
 
@@ -58,6 +61,9 @@ pub struct Raft {
     pub(crate) high_watermark: Option<Offset>,
     pub(crate) random: Random,
     pub(crate) shutting_down: bool,
+    /// A flush found no room or no descriptor, and is tried again then. Until it has succeeded nothing leaves this node
+    /// that acknowledges what is in the log.
+    pub(crate) late_flush: Option<Deadline>,
     /// What killed this replica, until the next step has said so.
     last_words: Option<Fatal>,
     dead: bool,
@@ -87,6 +93,7 @@ impl Raft {
             random: Random::new(seed),
             parked: Vec::new(),
             shutting_down: false,
+            late_flush: None,
             last_words: None,
             dead: false,
             config,
@@ -160,11 +167,11 @@ impl Raft {
         if self.dead {
             return self.last_words.as_ref().map(|_| Deadline(0));
         }
-        if self.must_flush() || self.has_undelivered() {
+        if (self.late_flush.is_none() && self.must_flush()) || self.has_undelivered() {
             return Some(Deadline(0));
         }
         let parked = self.parked.iter().map(|parked| parked.until).min();
-        [self.role_deadline(), self.sending_deadline(), parked].into_iter().flatten().min()
+        [self.role_deadline(), self.sending_deadline(), parked, self.late_flush].into_iter().flatten().min()
     }
 
     /// Who leads in which epoch, as far as this node knows.
@@ -334,7 +341,7 @@ impl Raft {
 
     fn take(&mut self, now: Now, input: Input, out: &mut Vec<Output>) -> Result<(), Fatal> {
         // What the leader appended goes to the disk before anything else is said.
-        self.flush()?;
+        self.flush(now)?;
         match input {
             Input::Tick => Ok(()),
             Input::Request { ticket, request } => self.on_request(now, ticket, request, out),
@@ -371,7 +378,7 @@ impl Raft {
                 self.election.epoch
             );
         }
-        self.flush()?;
+        self.flush(now)?;
         self.advance_high_watermark();
         self.send(now, out);
         self.answer_parked(now, out)?;
@@ -379,9 +386,32 @@ impl Raft {
     }
 
     /// A leader flushes before anything it appended can count; followers do so where they append.
-    fn flush(&mut self) -> Result<(), Fatal> {
-        if self.must_flush() {
-            self.journal.flush_if_dirty()?;
+    fn flush(&mut self, now: Now) -> Result<(), Fatal> {
+        if self.late_flush.is_some() || self.must_flush() {
+            self.put_on_disk(now)?;
+        }
+        Ok(())
+    }
+
+    /// Flushes the journal. What could not even be begun for want of a descriptor or of room is begun again before long,
+    /// and till then nothing counts as flushed; a sync that fails is the end.
+    pub(crate) fn put_on_disk(&mut self, now: Now) -> Result<(), Fatal> {
+        if self.late_flush.is_some_and(|due| !now.reached(due)) {
+            return Ok(());
+        }
+        match self.journal.flush_if_dirty() {
+            Err(error) if error.is_passing() => {
+                if self.late_flush.is_none() {
+                    tracing::warn!(node = %self.config.me.id, %error, "the metadata log cannot be flushed just now");
+                }
+                self.late_flush = Some(now.after_ms(FLUSH_REST_MS));
+            }
+            outcome => {
+                outcome?;
+                if self.late_flush.take().is_some() {
+                    tracing::info!(node = %self.config.me.id, "the metadata log is flushed again");
+                }
+            }
         }
         Ok(())
     }

@@ -313,7 +313,7 @@ impl Raft {
             tracing::warn!(node = %self.config.me.id, "fetched records were not all appended: {problem}");
         }
         if self.config.may_vote && !self.config.has(Mutant::FollowerDoesNotFlush) {
-            self.journal.flush_if_dirty()?;
+            self.put_on_disk(now)?;
         }
         Ok(if problem.is_some() { Next::Rest } else { Next::Free })
     }
@@ -359,12 +359,14 @@ impl Raft {
             Role::Unattached(_) => self.askable_at().map(|at| at.max(self.links.all_free_at())),
             _ => None,
         };
+        // Nothing is fetched before what a fetch acknowledges is on the disk.
+        let leader = leader.map(|due| self.late_flush.map_or(due, |late| due.max(late)));
         [voters, leader].into_iter().flatten().min()
     }
 
     /// Whom to fetch from and when: the leader, or anybody who may know it. One fetch at a time.
     fn fetch_from(&mut self, now: Now) -> Option<(Peer, Deadline)> {
-        if !now.reached(self.links.all_free_at()) {
+        if self.late_flush.is_some() || !now.reached(self.links.all_free_at()) {
             return None;
         }
         match &self.role {

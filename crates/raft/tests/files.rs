@@ -316,6 +316,30 @@ fn a_full_disk_refuses_appends_and_recovers() -> Result<(), Box<dyn std::error::
 }
 
 #[test]
+fn what_waits_for_a_descriptor_is_committed_once_there_is_one() -> Result<(), Box<dyn std::error::Error>> {
+    for appends in 1..12 {
+        let disk = formatted();
+        let mut single = Single::open(&disk, now(1_000), |_| {})?;
+        let epoch = single.raft.election().epoch;
+        let value = [Bytes::from("x".repeat(200))];
+        for _ in 0..appends {
+            single.raft.append(single.now, epoch, &value)?;
+        }
+        disk.use_up_descriptors();
+        single.step(Input::Tick);
+        let late = disk.injected().refused_opens > 0;
+        assert!(!single.dead);
+        assert_eq!(single.values().is_empty(), late);
+        disk.free_descriptors();
+        single.now.monotonic_us += 1_000_000;
+        single.step(Input::Tick);
+        assert_eq!(single.values().len(), appends);
+        assert!(late || appends < 4);
+    }
+    Ok(())
+}
+
+#[test]
 fn a_clean_close_is_opened_without_reading_it_all() -> Result<(), Box<dyn std::error::Error>> {
     let disk = formatted();
     let mut single = Single::open(&disk, now(1_000), |_| {})?;

@@ -580,6 +580,34 @@ fn a_failed_flush_is_the_end() {
 }
 
 #[test]
+fn what_cannot_be_flushed_for_want_of_a_descriptor_is_flushed_later_and_told_to_nobody() {
+    let mut node = Alone::leader();
+    node.tick();
+    node.fetch(2, 1, 1);
+    let large = "x".repeat(600_000);
+    node.append(&[&large]);
+    node.append(&[&large]);
+    node.disk.use_up_descriptors();
+    node.tick();
+    assert!(!node.is_dead() && node.disk.injected().refused_opens > 0);
+    assert_eq!(node.raft.high_watermark(), Some(Offset(1)));
+    let refused = node.disk.injected().refused_opens;
+    node.pass(1_000);
+    assert!((5..40).contains(&(node.disk.injected().refused_opens - refused)), "it is tried now and then");
+    node.disk.free_descriptors();
+    node.fetch(2, 3, 1);
+    assert_eq!(node.raft.high_watermark(), Some(Offset(1)), "nothing counts before the disk has it");
+    // What it has not on the disk it does not acknowledge to another leader either.
+    node.follow(5, 2);
+    node.outputs.clear();
+    node.tick();
+    assert!(node.asked().is_empty());
+    node.pass(200);
+    assert!(!node.is_dead());
+    assert_eq!(node.asked(), [2]);
+}
+
+#[test]
 fn a_vote_that_cannot_be_written_is_not_given() {
     let mut node = Alone::in_epoch(5);
     node.disk.fail_sync(1);

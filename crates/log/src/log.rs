@@ -15,12 +15,15 @@ use crate::config::LogConfig;
 use crate::disk::{DiskError, DiskFile};
 use crate::epochs::Epochs;
 use crate::index::AbortedTransaction;
-use crate::place::{Place, Reach};
+use crate::place::{LOG, Place, Reach};
 use crate::producers::Producers;
 use crate::recovery::{Recovered, Stop, note_aborted};
 use crate::segment::{Incoming, Reading, Segment, Stretch, frame_of};
 use crate::slice::{ColdRead, FirstBatch, Found, Probe, ReadError, ReadLimit, Slice};
 use crate::snapshots::Snapshots;
+
+/// A truncation has no more open at once than the segment, its three indexes and the folder.
+const SPARE_DESCRIPTORS: usize = 5;
 
 /// A partition's bytes on disk.
 #[derive(Debug)]
@@ -111,12 +114,16 @@ impl Log {
         if let Some(first) = batches.first() {
             appended.first_offset = first.header().base_offset;
         }
+        let takes_several = self.fitting(batches) < batches.len();
+        let mut spare =
+            if takes_several { self.durable.guard(self.spare_descriptors())? } else { Vec::new() };
         let mut rest = batches;
         while !rest.is_empty() {
             let (these, others) = rest.split_at(self.fitting(rest));
             let result = self.append_together(now, these);
             if result.is_err() && self.end != before {
                 // Some of them stand in a segment before: all or nothing.
+                spare.clear();
                 self.truncate_to(now, before)?;
             }
             appended.rolled |= self.durable.guard(result)?;
@@ -321,6 +328,11 @@ impl Log {
         self.durable.guard(disk.sync_dir(&parent).map_err(DiskError::hardened))?;
         self.place.dir = dir;
         Ok(())
+    }
+
+    /// Descriptors for a truncation, should one be missing for the segments before it.
+    fn spare_descriptors(&self) -> Result<Vec<Arc<dyn DiskFile>>, DiskError> {
+        (0..SPARE_DESCRIPTORS).map(|_| self.place.open(self.active().base(), LOG)).collect()
     }
 
     /// How many of `batches` go into one segment, whichever: at least one.

@@ -50,13 +50,16 @@ impl Log {
     fn cut_to(&mut self, now: Now, offset: Offset) -> Result<(), DiskError> {
         self.durable.generation += 1;
         let mut end = self.end;
+        let has_removed = self.segments.len() > 1 && self.active().base() > offset;
         while self.segments.len() > 1 && self.active().base() > offset {
             let segment = self.segments.pop().expect("there are two at least");
             end = segment.base();
             self.remove_segment(segment)?;
         }
-        // They must be gone for good before the one below gets shorter, or a crash could leave a hole.
-        self.place.disk.sync_dir(&self.place.dir)?;
+        if has_removed {
+            // They must be gone for good before the one below gets shorter, or a crash could leave a hole.
+            self.place.disk.sync_dir(&self.place.dir)?;
+        }
         self.durable.folder_unsynced = true;
         let last = self.segments.last_mut().expect("there is always an active segment");
         self.end = last.truncate_to(&self.place, offset, end, now.wall_ms)?;

@@ -169,6 +169,40 @@ fn a_want_of_descriptors_refuses_and_passes() {
 }
 
 #[test]
+fn several_segments_at_once_pass_a_want_of_descriptors() {
+    for held in 0..12 {
+        let disk = disk();
+        let mut log = open(&disk, small(), OpenHint::NOTHING);
+        let first: Vec<_> = (0..held).map(|base| Recipe::at(base).batch()).collect();
+        log.append(now(), &first).unwrap();
+        // What is too large to stand with another goes into a segment of its own.
+        let recipe = |base| Recipe { body: if base % 3 == 2 { 2_000 } else { 0 }, ..Recipe::at(base) };
+        let many: Vec<_> = (held..held + 20).map(|base| recipe(base).batch()).collect();
+        disk.use_up_descriptors();
+        assert!(log.append(now(), &many).is_err_and(|error| error.lacks_descriptors()));
+        assert!(log.failure().is_none(), "nothing is broken");
+        disk.free_descriptors();
+        compare(&mut log, &first, Depth::Whole);
+        log.append(now(), &many).unwrap();
+        let all: Vec<_> = first.iter().chain(&many).cloned().collect();
+        compare(&mut log, &all, Depth::Whole);
+        log.close().unwrap();
+    }
+}
+
+#[test]
+fn within_a_segment_a_truncation_needs_no_descriptor() {
+    let disk = disk();
+    let mut log = open(&disk, small(), OpenHint::NOTHING);
+    let batches: Vec<_> = (0..2).map(|base| Recipe::at(base).batch()).collect();
+    log.append(now(), &batches).unwrap();
+    disk.use_up_descriptors();
+    assert_eq!(log.truncate_to(now(), Offset(1)).unwrap(), Offset(1));
+    disk.free_descriptors();
+    compare(&mut log, &batches[..1], Depth::Whole);
+}
+
+#[test]
 fn a_close_without_room_is_no_clean_stop() {
     let disk = disk();
     let mut log = open(&disk, small(), OpenHint::NOTHING);

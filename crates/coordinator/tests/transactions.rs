@@ -2,6 +2,8 @@
 
 #[path = "transaction/clients.rs"]
 mod clients;
+#[path = "transaction/many_rows.rs"]
+mod many_rows;
 #[path = "transaction/partition.rs"]
 mod partition;
 #[path = "transaction/properties.rs"]

@@ -1,7 +1,7 @@
 //! AddPartitionsToTxn and AddOffsetsToTxn: partitions take part in a transaction, which begins with the first of them;
 //! and the question whether they do (KIP-890).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use ottla_protocol::messages::add_partitions_to_txn::{
@@ -54,11 +54,14 @@ impl Transactions {
             Err(refusal) => return Decision::reply(ticket, answer(asked, |_| move |_| Some(refusal))),
         };
         if asked.verify_only {
+            let all_taken = self.planted.has(Mutant::EverythingVerified);
             let takes_part = |topic: &str| {
-                let all = (topic.to_owned(), i32::MIN)..=(topic.to_owned(), i32::MAX);
-                let there: BTreeSet<i32> = entry.partitions.range(all).map(|(_, index)| *index).collect();
-                let all_taken = self.planted.has(Mutant::EverythingVerified);
-                move |index| (!all_taken && !there.contains(&index)).then_some(Refusal::TransactionAbortable)
+                // Nothing is done for a row but what its own partitions need: there may be very many rows.
+                let mut key = (topic.to_owned(), 0);
+                move |index| {
+                    key.1 = index;
+                    (!all_taken && !entry.partitions.contains(&key)).then_some(Refusal::TransactionAbortable)
+                }
             };
             return Decision::reply(ticket, answer(asked, takes_part));
         }
@@ -116,12 +119,12 @@ fn named(wanted: BTreeMap<&str, Vec<i32>>) -> Partitions {
 
 /// The result for each partition that was asked for; `outcome` is asked for each topic, and what it gives for each of
 /// the topic's partitions.
-fn answer<F: Fn(i32) -> Option<Refusal>>(
+fn answer<F: FnMut(i32) -> Option<Refusal>>(
     asked: AddPartitionsToTxnTransaction,
     outcome: impl Fn(&str) -> F,
 ) -> Reply {
     let topics = asked.topics.into_iter().map(|topic| {
-        let outcome = outcome(&topic.name);
+        let mut outcome = outcome(&topic.name);
         let partitions = topic.partitions.iter().map(|&index| AddPartitionsToTxnPartitionResult {
             partition_index: index,
             partition_error_code: outcome(index).map_or(0, Refusal::code),

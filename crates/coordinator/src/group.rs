@@ -38,7 +38,7 @@ use offsets::{CommittingGroup, Offsets, Rest, Sweep, TOMBSTONES_AT_ONCE};
 pub use record::Record;
 pub use scene::{Decided, Effect, Random, Scene};
 pub use settings::GroupSettings;
-use settings::{UNSETTLED_BYTES_MAX, UNSETTLED_RECORDS};
+use settings::LITTLE_BYTES;
 use unsettled::Unsettled;
 
 /// See the module.
@@ -137,8 +137,11 @@ impl Groups {
 
     /// Whether so many more bytes of members may be known that are in no record.
     fn has_room(&self, around: Around<'_>, growth: usize) -> bool {
-        let record_bytes_max = self.settings.record_bytes_max(around.image);
-        let max = UNSETTLED_BYTES_MAX.max(UNSETTLED_RECORDS.saturating_mul(record_bytes_max));
+        let max = if growth <= LITTLE_BYTES {
+            self.settings.unsettled_bytes_max(around.image)
+        } else {
+            self.settings.loud_bytes_max(around.image)
+        };
         self.unsettled.total().saturating_add(growth) <= max
     }
 

@@ -64,8 +64,6 @@ pub struct ClassicGroup {
     protocol: Option<String>,
     generation: i32,
     members: Members,
-    /// What the members cost that the last record had.
-    settled_bytes: usize,
     timers: Timers,
     /// What the members of a group of consumers read; `None` where that is not known.
     subscribed: Option<BTreeSet<String>>,
@@ -101,7 +99,6 @@ impl ClassicGroup {
             protocol: None,
             generation: 0,
             members: Members::default(),
-            settled_bytes: 0,
             timers: Timers::default(),
             subscribed: None,
             replaced: None,
@@ -177,14 +174,19 @@ impl ClassicGroup {
     /// What is known of it that is in no record, in bytes.
     #[must_use]
     pub fn unsettled_bytes(&self) -> usize {
-        self.members.bytes().saturating_sub(self.settled_bytes) + self.members.pending_join.bytes()
+        self.members.unsettled_bytes() + self.members.pending_join.bytes()
     }
 
     /// What a JoinGroup would add to what is known of its sender, in bytes.
     #[must_use]
     pub fn growth(&self, caller: &Caller, request: &JoinGroupRequest) -> usize {
-        let known = self.members.get(&request.member_id).map_or(0, |member| bytes_of(&member.protocols));
-        let new_id = if request.member_id.is_empty() { ENTRY_BYTES + 2 * caller.client_id.len() } else { 0 };
+        let static_id = request.group_instance_id.as_deref().and_then(|id| self.members.static_id(id));
+        let (id, new_id) = match static_id {
+            _ if !request.member_id.is_empty() => (&*request.member_id, 0),
+            Some(id) => (id, 0),
+            None => ("", ENTRY_BYTES + 2 * caller.client_id.len()),
+        };
+        let known = self.members.get(id).map_or(0, |member| bytes_of(&member.protocols));
         bytes_of(&request.protocols).saturating_sub(known) + new_id
     }
 
@@ -216,11 +218,6 @@ impl ClassicGroup {
     fn enter(&mut self, state: State, now: Now) {
         self.previous = self.state;
         self.state = state;
-        match state {
-            State::Empty => self.settled_bytes = 0,
-            State::Stable => self.settled_bytes = self.members.bytes(),
-            State::PreparingRebalance | State::CompletingRebalance => {}
-        }
         self.since_ms = Some(now.wall_ms);
     }
 

@@ -15,13 +15,16 @@ pub const NEW_MEMBER_JOIN_TIMEOUT_MS: i64 = 5 * 60 * 1000;
 /// Bytes of members that no record of their group has, of all classic groups on one partition: members of a rebalance
 /// that is under way, and ids that have been given out. Kafka knows no bound; whoever finds no room here is sent back and
 /// comes again. Where groups may have larger records there is room for [`UNSETTLED_RECORDS`] of them.
-pub const UNSETTLED_BYTES_MAX: usize = 16 * 1024 * 1024;
+const UNSETTLED_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Who says no more than this finds room in all of it; others leave a quarter, so that few of them keep nobody out.
+pub const LITTLE_BYTES: usize = 16 * 1024;
 
 /// Where the coordinator's log is.
 const TOPIC: &str = "__consumer_offsets";
 
 /// See [`UNSETTLED_BYTES_MAX`].
-pub const UNSETTLED_RECORDS: usize = 4;
+const UNSETTLED_RECORDS: usize = 4;
 
 /// See the module.
 #[derive(Clone, Debug)]
@@ -124,12 +127,25 @@ impl GroupSettings {
     }
 
     /// The largest batch that the coordinator's log takes, in bytes: `max.message.bytes` of its topic. A member that says
-    /// more than this can never become one.
+    /// more than this in the words of one protocol can never become one.
     #[must_use]
     pub fn record_bytes_max(&self, image: &Image) -> usize {
         let settings = image.configs.settings(&self.file, self.node);
         let own = image.configs.topic(TOPIC);
         usize::try_from(settings.topic(own).int("max.message.bytes")).unwrap_or(0)
+    }
+
+    /// See [`UNSETTLED_BYTES_MAX`].
+    #[must_use]
+    pub fn unsettled_bytes_max(&self, image: &Image) -> usize {
+        UNSETTLED_BYTES_MAX.max(UNSETTLED_RECORDS.saturating_mul(self.record_bytes_max(image)))
+    }
+
+    /// See [`LITTLE_BYTES`].
+    #[must_use]
+    pub fn loud_bytes_max(&self, image: &Image) -> usize {
+        let all = self.unsettled_bytes_max(image);
+        all - all / 4
     }
 
     /// What holds for a consumer group now: its own values, else the brokers', within the brokers' bounds (KIP-1240).

@@ -6,7 +6,7 @@ use ottla_metadata::config::Settings;
 use ottla_protocol::messages::join_group::JoinGroupRequestProtocol;
 use ottla_protocol::messages::offset_commit::{OffsetCommitRequestPartition, OffsetCommitRequestTopic};
 use ottla_protocol::messages::{
-    ConsumerGroupHeartbeatRequest, JoinGroupRequest, ListGroupsRequest, OffsetCommitRequest,
+    ConsumerGroupHeartbeatRequest, JoinGroupRequest, ListGroupsRequest, OffsetCommitRequest, SyncGroupRequest,
 };
 use ottla_protocol::{Now, Offset, Refusal, Ticket, TopicId, Uuid};
 
@@ -74,6 +74,17 @@ impl World {
             let written = Written { offset, timestamp_ms: self.now.wall_ms, transaction: None };
             self.groups.apply(written, record);
         }
+    }
+
+    /// Lets time pass, and gives the replies of that time.
+    fn wait(&mut self, ms: i64) -> Vec<(u64, Reply)> {
+        let mut replies = Vec::new();
+        for _ in 0..ms / 100 {
+            self.now = Now { monotonic_us: self.now.monotonic_us + 100_000, wall_ms: self.now.wall_ms + 100 };
+            replies.extend(self.ask(Command::List(ListGroupsRequest::default())));
+        }
+        replies.retain(|(_, reply)| !matches!(reply, Reply::List(_)));
+        replies
     }
 
     fn consumer_heartbeat(&mut self, epoch: i32) {
@@ -195,16 +206,26 @@ fn the_offsets_of_a_deleted_topic_go_bit_by_bit() {
 
 /// A new member of a group, in a version that gives no id out first, with so many bytes of metadata.
 fn loud(group: &str, frame: &Bytes) -> Command {
-    let protocol = JoinGroupRequestProtocol { name: "range".to_owned(), metadata: frame.clone() };
+    speaking(group, None, &[frame])
+}
+
+/// The same with the metadata of several protocols, and perhaps a static name.
+fn speaking(group: &str, instance_id: Option<&str>, metadata: &[&Bytes]) -> Command {
+    let protocols = metadata.iter().zip(1..).map(|(metadata, number)| JoinGroupRequestProtocol {
+        name: format!("protocol {number}"),
+        metadata: Bytes::clone(metadata),
+    });
     let request = JoinGroupRequest {
         group_id: group.to_owned(),
+        group_instance_id: instance_id.map(str::to_owned),
         session_timeout_ms: 10_000,
         rebalance_timeout_ms: 10_000,
         protocol_type: "connect".to_owned(),
-        protocols: vec![protocol],
+        protocols: protocols.collect(),
         ..Default::default()
     };
-    Command::Join(Caller { version: 3, ..caller() }, request)
+    let version = if instance_id.is_some() { 9 } else { 3 };
+    Command::Join(Caller { version, ..caller() }, request)
 }
 
 fn is_sent_back(replies: &[(u64, Reply)]) -> bool {
@@ -218,14 +239,11 @@ fn members_that_are_in_no_record_are_bounded_in_bytes_and_expire() {
     let taken = (0..100).take_while(|number| !is_sent_back(&world.ask(loud(&format!("g{number}"), &frame))));
     let taken = taken.count();
     assert!((10..=16).contains(&taken), "{taken} MB");
-    assert!(world.groups.unsettled.total() <= super::UNSETTLED_BYTES_MAX);
+    assert!(world.groups.unsettled.total() <= world.groups.settings.unsettled_bytes_max(&world.image));
     assert!(is_sent_back(&world.ask(loud("g0", &frame))), "not into a group that there is, either");
     assert!(!is_sent_back(&world.ask(join())), "there is room for somebody who says less");
     // Nobody takes part in the rebalances: a session's time after them everything is gone.
-    for _ in 0..1_000 {
-        world.now = Now { monotonic_us: world.now.monotonic_us + 100_000, wall_ms: world.now.wall_ms + 100 };
-        world.ask(Command::List(ListGroupsRequest::default()));
-    }
+    world.wait(100_000);
     assert_eq!(world.groups.unsettled.total(), 0);
     assert!(!is_sent_back(&world.ask(loud("g", &frame))));
 }
@@ -237,6 +255,59 @@ fn what_a_record_could_not_hold_is_no_member() {
     let [(_, Reply::Join(response))] = &replies[..] else { panic!("{replies:?}") };
     assert_eq!(response.error_code, Refusal::UnknownServerError.code());
     assert_eq!(world.groups.unsettled.total(), 0);
+}
+
+#[test]
+fn a_record_holds_one_of_the_protocols_so_all_of_them_may_be_larger() {
+    let mut world = World::new();
+    let frame = Bytes::from(vec![7; 600_000]);
+    let replies = world.ask(speaking("g", None, &[&frame, &frame]));
+    assert!(replies.is_empty(), "it waits for others: {replies:?}");
+    assert!(world.groups.unsettled.total() > 1_200_000);
+    // What there can never be room for is not sent back to come again.
+    let replies = world.ask(speaking("h", None, &[&frame; 30]));
+    let [(_, Reply::Join(response))] = &replies[..] else { panic!("{replies:?}") };
+    assert_eq!(response.error_code, Refusal::UnknownServerError.code());
+}
+
+#[test]
+fn what_the_record_does_not_have_of_a_member_is_not_settled() {
+    let mut world = World::new();
+    let (small, frame) = (Bytes::from(vec![7; 300_000]), Bytes::from(vec![7; 600_000]));
+    world.ask(speaking("g", Some("me"), &[&small, &frame]));
+    let late = world.wait(4_000);
+    let [(_, Reply::Join(joined))] = &late[..] else { panic!("{late:?}") };
+    let request = SyncGroupRequest {
+        group_id: "g".to_owned(),
+        generation_id: joined.generation_id,
+        member_id: joined.member_id.clone(),
+        ..Default::default()
+    };
+    assert_eq!(joined.protocol_name.as_deref(), Some("protocol 1"));
+    world.ask(Command::Sync(caller(), request));
+    assert_eq!(world.groups.state("g"), Some("Stable"));
+    let unsettled = world.groups.unsettled.total();
+    assert!((600_000..601_000).contains(&unsettled), "{unsettled}: the protocol that was not chosen");
+    while !is_sent_back(&world.ask(loud("h", &frame))) {}
+    // Who comes back with its static name alone says what is known.
+    let replies = world.ask(speaking("g", Some("me"), &[&small, &frame]));
+    let [(_, Reply::Join(back))] = &replies[..] else { panic!("{replies:?}") };
+    assert_eq!(back.error_code, 0);
+}
+
+#[test]
+fn who_says_little_finds_room_where_others_have_taken_much() {
+    let mut world = World::new();
+    for bytes in [1_000_000, 100_000, 20_000] {
+        let frame = Bytes::from(vec![7; bytes]);
+        while !is_sent_back(&world.ask(loud("loud", &frame))) {}
+    }
+    let little = Bytes::from(vec![7; 10_000]);
+    for number in 0..100 {
+        assert!(!is_sent_back(&world.ask(loud(&format!("g{number}"), &little))), "{number}");
+    }
+    while !is_sent_back(&world.ask(loud("loud", &little))) {}
+    assert!(world.groups.unsettled.total() <= world.groups.settings.unsettled_bytes_max(&world.image));
 }
 
 #[test]

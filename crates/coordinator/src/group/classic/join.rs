@@ -79,14 +79,17 @@ pub fn refuse_join(
     caller: &Caller,
     request: &JoinGroupRequest,
 ) -> Option<JoinGroupResponse> {
-    let record_bytes_max = settings.record_bytes_max(image);
+    // A record has one of the protocols; the others have to be remembered.
+    let largest = request.protocols.iter().map(|protocol| protocol.metadata.len()).max();
+    let too_large = largest.is_some_and(|largest| largest > settings.record_bytes_max(image))
+        || bytes_of(&request.protocols) > settings.loud_bytes_max(image);
     let settings = &settings.classic;
     let timeouts = settings.session_timeout_min_ms..=settings.session_timeout_max_ms;
     let refusal = if request.group_id.is_empty() {
         Refusal::InvalidGroupId
     } else if !timeouts.contains(&request.session_timeout_ms) {
         Refusal::InvalidSessionTimeout
-    } else if bytes_of(&request.protocols) > record_bytes_max {
+    } else if too_large {
         // What would be said of the assignment, which could not be written.
         Refusal::UnknownServerError
     } else {

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use ottla_protocol::Ticket;
 use ottla_protocol::messages::JoinGroupRequest;
 use ottla_protocol::messages::join_group::JoinGroupRequestProtocol;
+use ottla_protocol::records::coordinator::group_metadata::MemberMetadata;
 use ottla_protocol::time::Deadline;
 
 use crate::group::Caller;
@@ -35,6 +36,8 @@ pub struct Member {
     pub is_new: bool,
     pub(super) join: Option<JoinWait>,
     pub(super) sync: Option<Ticket>,
+    /// What it costs to know what the last record has of it, in bytes.
+    settled_bytes: usize,
 }
 
 /// A JoinGroup that waits.
@@ -62,12 +65,48 @@ impl Member {
             is_new: true,
             join: None,
             sync: None,
+            settled_bytes: 0,
         }
     }
 
+    /// A member as a record has it, which says what it said in the words of `protocol`.
+    pub(super) fn restored(protocol: &str, member: MemberMetadata) -> Self {
+        let metadata = Bytes::copy_from_slice(&member.subscription);
+        let mut restored = Self {
+            id: member.member_id,
+            instance_id: member.group_instance_id,
+            client_id: member.client_id,
+            client_host: member.client_host,
+            rebalance_timeout_ms: match member.rebalance_timeout {
+                -1 => member.session_timeout,
+                timeout_ms => timeout_ms,
+            },
+            session_timeout_ms: member.session_timeout,
+            protocols: vec![JoinGroupRequestProtocol { name: protocol.to_owned(), metadata }],
+            assignment: Bytes::copy_from_slice(&member.assignment),
+            session_ends: None,
+            is_new: false,
+            join: None,
+            sync: None,
+            settled_bytes: 0,
+        };
+        restored.settle(protocol);
+        restored
+    }
+
+    /// A record has it, with what it says in the words of `protocol`.
+    pub(super) fn settle(&mut self, protocol: &str) {
+        let chosen = self.protocols.iter().find(|spoken| spoken.name == protocol);
+        self.settled_bytes = self.bytes() - bytes_of(&self.protocols) + chosen.map_or(0, cost);
+    }
+
+    /// What it costs to know of it what no record has, in bytes.
+    pub(super) fn unsettled_bytes(&self) -> usize {
+        self.bytes().saturating_sub(self.settled_bytes)
+    }
+
     /// What it costs to know it, in bytes; without the assignment, which comes with a record.
-    #[must_use]
-    pub(super) fn bytes(&self) -> usize {
+    fn bytes(&self) -> usize {
         let static_name = self.instance_id.as_ref().map_or(0, String::len);
         let names = 2 * self.id.len() + static_name + self.client_id.len() + self.client_host.len();
         size_of::<Self>() + names + bytes_of(&self.protocols)
@@ -110,10 +149,11 @@ pub(super) fn names(protocols: &[JoinGroupRequestProtocol]) -> impl Iterator<Ite
 
 /// What it costs to keep these protocols, in bytes.
 pub(super) fn bytes_of(protocols: &[JoinGroupRequestProtocol]) -> usize {
-    let of = |protocol: &JoinGroupRequestProtocol| {
-        size_of::<JoinGroupRequestProtocol>() + protocol.name.len() + protocol.metadata.len()
-    };
-    protocols.iter().map(of).sum()
+    protocols.iter().map(cost).sum()
+}
+
+fn cost(protocol: &JoinGroupRequestProtocol) -> usize {
+    size_of::<JoinGroupRequestProtocol>() + protocol.name.len() + protocol.metadata.len()
 }
 
 /// The same in memory of its own: what came in a frame holds fast all that came with it.

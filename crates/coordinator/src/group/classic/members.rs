@@ -1,13 +1,14 @@
 //! The members of a classic group, and the sums that are kept about them.
 //!
 //! `joining` is how many members wait to join, `speakers` how many speak a protocol, `by_instance` who bears a static
-//! name, `bytes` what the members cost: always as the members themselves say.
+//! name, `unsettled_bytes` what they cost that is in no record: always as the members themselves say.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use ottla_protocol::messages::join_group::JoinGroupRequestProtocol;
+use ottla_protocol::records::coordinator::group_metadata::MemberMetadata;
 
-use super::member::{JoinWait, Member, bytes_of, names, owned};
+use super::member::{JoinWait, Member, names, owned};
 use super::pending::Pending;
 
 /// See the module.
@@ -18,7 +19,7 @@ pub(super) struct Members {
     by_instance: BTreeMap<String, String>,
     speakers: BTreeMap<String, usize>,
     joining: usize,
-    bytes: usize,
+    unsettled_bytes: usize,
     leader: Option<String>,
     /// Who has been given an id and has not come back with it yet.
     pub(super) pending_join: Pending,
@@ -78,9 +79,9 @@ impl Members {
         self.by_instance.get(instance_id).map(String::as_str)
     }
 
-    /// What the members cost, in bytes.
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
+    /// What the members cost that is in no record, in bytes.
+    pub(super) fn unsettled_bytes(&self) -> usize {
+        self.unsettled_bytes
     }
 
     /// How many wait to join.
@@ -116,7 +117,7 @@ impl Members {
         self.pending_join.remove(&member.id);
         self.leader.get_or_insert_with(|| member.id.clone());
         self.joining += usize::from(member.is_joining());
-        self.bytes += member.bytes();
+        self.unsettled_bytes += member.unsettled_bytes();
         self.count(&member.protocols, 1);
         let other = self.by_id.insert(member.id.clone(), Box::new(member));
         assert!(other.is_none(), "an id is given once");
@@ -128,7 +129,7 @@ impl Members {
         self.pending_sync.remove(id);
         let member = *self.by_id.remove(id)?;
         self.joining -= usize::from(member.is_joining());
-        self.bytes -= member.bytes();
+        self.unsettled_bytes -= member.unsettled_bytes();
         self.count(&member.protocols, -1);
         if let Some(instance_id) = &member.instance_id {
             self.by_instance.remove(instance_id);
@@ -157,10 +158,19 @@ impl Members {
     pub(super) fn set_protocols(&mut self, id: &str, protocols: Vec<JoinGroupRequestProtocol>) {
         let Some(member) = self.by_id.get_mut(id) else { return };
         let protocols = owned(protocols);
+        self.unsettled_bytes -= member.unsettled_bytes();
         let old = std::mem::replace(&mut member.protocols, protocols.clone());
-        self.bytes = self.bytes + bytes_of(&protocols) - bytes_of(&old);
+        self.unsettled_bytes += member.unsettled_bytes();
         self.count(&old, -1);
         self.count(&protocols, 1);
+    }
+
+    /// A record has a member, with what that says in the words of `protocol`.
+    pub(super) fn settle(&mut self, written: &MemberMetadata, protocol: &str) {
+        let Some(member) = self.by_id.get_mut(&written.member_id) else { return };
+        self.unsettled_bytes -= member.unsettled_bytes();
+        member.settle(protocol);
+        self.unsettled_bytes += member.unsettled_bytes();
     }
 
     /// A member waits to join; the wait that this one takes the place of comes back.
@@ -204,7 +214,7 @@ impl Members {
     #[cfg(test)]
     pub(super) fn check(&self) {
         assert_eq!(self.joining, self.iter().filter(|member| member.is_joining()).count());
-        assert_eq!(self.bytes, self.iter().map(Member::bytes).sum());
+        assert_eq!(self.unsettled_bytes, self.iter().map(Member::unsettled_bytes).sum());
         let mut speakers: BTreeMap<String, usize> = BTreeMap::new();
         for name in self.iter().flat_map(Member::protocol_names) {
             *speakers.entry(name.to_owned()).or_default() += 1;

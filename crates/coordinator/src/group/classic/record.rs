@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use ottla_protocol::codec::Reader;
-use ottla_protocol::messages::join_group::JoinGroupRequestProtocol;
 use ottla_protocol::records::consumer_protocol::ConsumerProtocolSubscription;
 use ottla_protocol::records::coordinator::group_metadata::MemberMetadata;
 use ottla_protocol::records::coordinator::{GroupMetadataKey, GroupMetadataValue};
@@ -99,20 +98,23 @@ impl ClassicGroup {
                     .as_deref()
                     .is_some_and(|id| group.members.static_id(id).is_some());
             if !is_double {
-                group.members.add(restored_member(&protocol, member));
+                group.members.add(Member::restored(&protocol, member));
             }
         }
         if let Some(leader) = value.leader.filter(|leader| group.members.contains(leader)) {
             group.members.set_leader(Some(leader));
         }
         group.subscribed = group.read_subscriptions();
-        group.settled_bytes = group.members.bytes();
         group
     }
 
     /// One of our records has been written: what it assigns is assigned.
     fn written(&mut self, now: Now, value: GroupMetadataValue) {
         self.replaced = None;
+        let protocol = value.protocol.as_deref().unwrap_or_default();
+        for written in &value.members {
+            self.members.settle(written, protocol);
+        }
         if self.state != State::CompletingRebalance || value.generation != self.generation {
             return;
         }
@@ -165,27 +167,4 @@ fn topics_of(metadata: &Bytes) -> Option<Vec<String>> {
     let mut reader = Reader::new(metadata.clone());
     let _version = reader.i16();
     ConsumerProtocolSubscription::decode(&mut reader, 0).ok().map(|subscription| subscription.topics)
-}
-
-fn restored_member(protocol: &str, member: MemberMetadata) -> Member {
-    Member {
-        id: member.member_id,
-        instance_id: member.group_instance_id,
-        client_id: member.client_id,
-        client_host: member.client_host,
-        rebalance_timeout_ms: match member.rebalance_timeout {
-            -1 => member.session_timeout,
-            timeout_ms => timeout_ms,
-        },
-        session_timeout_ms: member.session_timeout,
-        protocols: vec![JoinGroupRequestProtocol {
-            name: protocol.to_owned(),
-            metadata: Bytes::copy_from_slice(&member.subscription),
-        }],
-        assignment: Bytes::copy_from_slice(&member.assignment),
-        session_ends: None,
-        is_new: false,
-        join: None,
-        sync: None,
-    }
 }

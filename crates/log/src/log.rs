@@ -299,15 +299,6 @@ impl Log {
         self.durable.failed.as_ref()
     }
 
-    /// Whether it keeps open what should be left to others: see [`DiskFile::is_among_last`].
-    ///
-    /// # Errors
-    /// [`DiskError`].
-    pub fn is_among_last(&mut self) -> Result<bool, DiskError> {
-        let active = self.segments.last_mut().expect("there is always an active segment");
-        Ok(active.file(&self.place)?.is_among_last())
-    }
-
     /// The partition's folder.
     #[must_use]
     pub fn dir(&self) -> &Path {

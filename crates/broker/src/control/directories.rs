@@ -238,10 +238,11 @@ impl Directories {
         let jitter_seed =
             u64::from_be_bytes(*id.topic.0.last_chunk().unwrap_or(&[0; 8])) ^ id.index.unsigned_abs() as u64;
         let config = LogConfig { jitter_seed, ..*config };
-        let mut log = Log::open(Arc::clone(disk), dir, config, hint, now)?;
-        if log.is_among_last()? {
-            return Err(DiskError::without_descriptor("keep open", log.dir()));
+        // What would be opened next is asked for before a log is recovered that could not stay open.
+        if disk.open(&dir.join(partition_metadata::FILE_NAME))?.is_among_last() {
+            return Err(DiskError::without_descriptor("keep open", &dir));
         }
+        let log = Log::open(Arc::clone(disk), dir, config, hint, now)?;
         let high_watermark = offset(&recovered.high_watermarks).unwrap_or(Offset::ZERO);
         Ok((log, high_watermark))
     }
@@ -271,8 +272,7 @@ impl Directories {
     }
 
     /// Renames the folder of a deleted partition, so that its name is free, and removes it; whoever wants the name is told
-    /// to wait until that is done. Nothing is synced: what a
-    /// power failure brings back is found to be a stray.
+    /// to wait until that is done. Nothing is synced: what a power failure brings back is found to be a stray.
     ///
     /// # Errors
     /// The disk's.

@@ -352,6 +352,28 @@ fn partitions_leave_the_last_descriptors_to_others() {
 }
 
 #[test]
+fn a_log_that_could_not_stay_open_is_not_recovered_again_and_again() {
+    let memory = MemoryDisk::new();
+    let mut world = World::start(&memory, &[]);
+    world.create("t", 1);
+    let large = "x".repeat(400_000);
+    for _ in 0..5 {
+        world.call(&produce("t", 0, &[&large]), 9);
+    }
+    drop(world);
+    memory.reboot(Crash::Process);
+    memory.leave_last_descriptors();
+    let mut world = World::start(&memory, &[]);
+    let before = memory.bytes_read();
+    world.pass(10_000);
+    let read = memory.bytes_read() - before;
+    assert!(read < 400_000, "{read} bytes were read for nothing");
+    memory.free_descriptors();
+    world.pass(10_000);
+    assert_eq!(values(&world.call(&fetch("t", 0, 4), 12))[0], large);
+}
+
+#[test]
 fn producer_ids_are_for_those_who_ask_rightly() {
     let mut world = World::start(&MemoryDisk::new(), &[]);
     let ask = |transactional_id: Option<&str>, producer_id, producer_epoch| InitProducerIdRequest {

@@ -103,11 +103,21 @@ impl Log {
             }
             self.delete_records_before(start.max(self.start));
             self.durable.folder_unsynced = true;
-            let bases: Vec<Offset> = self.segments[..going].iter().map(|segment| segment.base()).collect();
-            for segment in self.segments.drain(..going) {
+            let mut bases = Vec::with_capacity(going);
+            let outcome: Result<(), DiskError> = self.segments[..going].iter().try_for_each(|segment| {
+                removed.paths.extend(segment.retire(&self.place)?);
                 removed.segments += 1;
                 removed.bytes += u64::from(segment.size());
-                removed.paths.extend(segment.retire(&self.place)?);
+                bases.push(segment.base());
+                Ok(())
+            });
+            // Memory and disk agree on what has gone, whatever came in the way of the others.
+            self.segments.drain(..bases.len());
+            match outcome {
+                Err(error) if error.is_passing() => {
+                    tracing::warn!(%error, "an old segment stays for now");
+                }
+                outcome => outcome?,
             }
             self.snapshots.remove(&self.place, |offset| bases.contains(&offset))?;
         }

@@ -7,6 +7,7 @@
 mod indexes;
 
 use std::io::IoSlice;
+use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
 use ottla_protocol::Offset;
@@ -216,7 +217,7 @@ impl Segment {
     ///
     /// # Errors
     /// [`DiskError`]; nothing has been appended then, and the file is as before, unless that failed as well: then the
-    /// error is not [`DiskError::is_full`].
+    /// error is not [passing](DiskError::is_passing).
     pub fn append(
         &mut self,
         place: &Place,
@@ -229,7 +230,7 @@ impl Segment {
         let file = self.file(place)?;
         if let Err(error) = write(&*file, batches, u64::from(self.size)) {
             // Half a batch must not stay: the next one would come behind it.
-            file.truncate(u64::from(self.size))?;
+            file.truncate(u64::from(self.size)).map_err(DiskError::hardened)?;
             self.reserved = self.size;
             return Err(error);
         }
@@ -570,16 +571,28 @@ impl Segment {
     }
 
     /// Takes its files out of the log, under names that a start removes; their removal is up to the caller.
-    pub fn retire(self, place: &Place) -> Result<Vec<std::path::PathBuf>, DiskError> {
-        let mut retired = Vec::new();
+    ///
+    /// # Errors
+    /// [`DiskError`]; when it [is passing](DiskError::is_passing), all have their names back.
+    pub fn retire(&self, place: &Place) -> Result<Vec<PathBuf>, DiskError> {
+        let mut retired: Vec<PathBuf> = Vec::new();
+        let mut from: Vec<PathBuf> = Vec::new();
         // The indexes first: without its log file an index is an orphan, without an index the log is still whole.
         for suffix in [TRANSACTION_INDEX, TIME_INDEX, OFFSET_INDEX, LOG] {
             let path = place.path(self.base, suffix);
             let to = place::deleted(&path);
             match place.disk.rename(&path, &to) {
-                Ok(()) => retired.push(to),
+                Ok(()) => {
+                    from.push(path);
+                    retired.push(to);
+                }
                 Err(error) if error.is_missing() => {}
-                Err(error) => return Err(error),
+                Err(error) => {
+                    for (path, to) in from.iter().zip(&retired) {
+                        place.disk.rename(to, path).map_err(DiskError::hardened)?;
+                    }
+                    return Err(error);
+                }
             }
         }
         Ok(retired)

@@ -60,6 +60,8 @@ pub struct Injected {
     pub refused_writes: u64,
     /// Opens that were refused for want of descriptors.
     pub refused_opens: u64,
+    /// Renames that found no room.
+    pub refused_renames: u64,
     /// Bits flipped.
     pub flipped_bits: u64,
 }
@@ -87,6 +89,7 @@ struct Faults {
     dying_from: Option<u64>,
     failed_sync: Option<u64>,
     capacity: Option<u64>,
+    refused_rename: Option<u64>,
     no_descriptors: bool,
     last_descriptors: bool,
 }
@@ -166,6 +169,11 @@ impl MemoryDisk {
     /// Limits the bytes of all files together; `None` lifts the limit.
     pub fn set_capacity(&self, bytes: Option<u64>) {
         self.state().faults.capacity = bytes;
+    }
+
+    /// The `n`-th rename from now on (counted from 1) finds no room for the name.
+    pub fn refuse_rename(&self, n: u64) {
+        self.state().faults.refused_rename = Some(n);
     }
 
     /// From now on the process has as many files open as it may: what opens a file or folder fails.
@@ -286,6 +294,17 @@ impl State {
         Ok(())
     }
 
+    fn room_for_name(&mut self) -> Result<(), io::Error> {
+        let Some(left) = &mut self.faults.refused_rename else { return Ok(()) };
+        *left -= 1;
+        if *left == 0 {
+            self.faults.refused_rename = None;
+            self.injected.refused_renames += 1;
+            return Err(io::Error::from_raw_os_error(28));
+        }
+        Ok(())
+    }
+
     fn sync_fails(&mut self) -> bool {
         self.syncs += 1;
         let fails = self.faults.failed_sync == Some(self.syncs);
@@ -326,6 +345,7 @@ impl Disk for MemoryDisk {
     fn rename(&self, from: &Path, to: &Path) -> Result<(), DiskError> {
         let mut state = self.state();
         let life = state.life;
+        state.room_for_name().map_err(failed("rename", from))?;
         let renamed = state.whole_change(life).and_then(|()| state.root.rename(from, to));
         renamed.map_err(failed("rename", from))
     }

@@ -404,6 +404,35 @@ fn a_probe_does_not_wait_for_the_disk() {
 }
 
 #[test]
+fn what_has_not_let_go_of_its_name_stays_in_the_log() {
+    for n in 1.. {
+        let disk = disk();
+        let config = LogConfig { retention_bytes: Some(0), ..small() };
+        let mut log = open(&disk, config, OpenHint::NOTHING);
+        for base in 0..30 {
+            let producer = Some((7, 0, base as i32));
+            log.append(now(), &[Recipe { producer, ..Recipe::at(base) }.batch()]).unwrap();
+        }
+        disk.refuse_rename(n);
+        let removed = log.retain(now(), Offset(30)).unwrap();
+        if disk.injected().refused_renames == 0 {
+            assert!(n > 6);
+            break;
+        }
+        removed.erase().unwrap();
+        let bases: Vec<_> = log.segment_bases().collect();
+        let there = names(&disk).into_iter().filter(|name| name.ends_with(".log")).count();
+        assert_eq!(there, bases.len(), "refused at {n}");
+        assert!(names(&disk).iter().all(|name| !name.ends_with(".deleted")), "refused at {n}");
+        log.flush().unwrap();
+        log.append(now(), &[Recipe::at(30).batch()]).unwrap();
+        log.retain(now(), Offset(31)).unwrap().erase().unwrap();
+        assert_eq!(log.segment_bases().len(), 1, "refused at {n}");
+        assert!(log.failure().is_none());
+    }
+}
+
+#[test]
 fn a_full_disk_can_still_let_old_records_go() {
     let disk = disk();
     let config = LogConfig { retention_bytes: Some(0), index_interval_bytes: 0, ..small() };

@@ -156,10 +156,6 @@ pub trait DiskFile: Send + Sync + fmt::Debug {
     /// [`DiskError`].
     fn allocate(&self, length: u64) -> Result<(), DiskError>;
 
-    /// Has the disk begin to write the end of the file, without waiting: a hint before [`sync`](Self::sync), which says
-    /// whether it succeeded.
-    fn begin_sync(&self) {}
-
     /// Puts all bytes on the disk for good.
     ///
     /// # Errors

@@ -51,18 +51,6 @@ impl PendingFlush {
         self.up_to
     }
 
-    /// Whether there is but one file to be synced: then the disk is done with it as soon as with any.
-    #[must_use]
-    pub fn is_small(&self) -> bool {
-        self.files.len() <= 1 && !self.folders.own && !self.folders.parent && self.epochs.is_none()
-    }
-
-    /// Has the disk begin with it. Where several are run one after the other, this comes first for all of them: then
-    /// their writes share the time, and most of the syncs find their work done.
-    pub fn begin(&self) {
-        self.files.iter().for_each(|file| file.begin_sync());
-    }
-
     /// Syncs. This takes as long as the disk takes.
     #[must_use]
     pub fn run(self) -> Flushed {

@@ -9,14 +9,13 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice, IoSliceMut};
-use std::num::NonZeroU64;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-use rustix::fs::{Advice, FallocateFlags, FlockOperation};
+use rustix::fs::{FallocateFlags, FlockOperation};
 use rustix::io::{Errno, ReadWriteFlags};
 use rustix::process::{Resource, getrlimit};
 
@@ -199,15 +198,6 @@ impl DiskFile for OsFile {
         }
     }
 
-    fn begin_sync(&self) {
-        // Linux begins to write dirty pages when it is told that they are not needed; it drops only pages that are clean
-        // and whole, and of the last page one byte is named.
-        let length = self.file.metadata().map_or(0, |metadata| metadata.len());
-        if let Some(last) = length.checked_sub(1) {
-            let _ = rustix::fs::fadvise(&self.file, last, NonZeroU64::new(1), Advice::DontNeed);
-        }
-    }
-
     fn sync(&self) -> Result<(), DiskError> {
         self.file.sync_data().map_err(self.failed("sync"))
     }
@@ -219,7 +209,7 @@ impl DiskFile for OsFile {
     fn is_among_last(&self) -> bool {
         // The system always gives the lowest descriptor that is free.
         let used = u64::try_from(self.file.as_raw_fd()).unwrap_or(0);
-        getrlimit(Resource::Nofile).current.is_some_and(|all| used >= all - LAST_FILES.min(all / 8))
+        getrlimit(Resource::Nofile).current.is_some_and(|all| used >= first_of_last(all))
     }
 
     fn as_fd(&self) -> Option<BorrowedFd<'_>> {
@@ -242,6 +232,11 @@ impl OsFile {
     }
 }
 
+/// The first descriptor that is left to what is open for a moment, where there may be `all` of them.
+fn first_of_last(all: u64) -> u64 {
+    all - LAST_FILES.min(all / 8)
+}
+
 fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DiskError {
     move |error| DiskError::new(action, path, error)
 }
@@ -258,6 +253,7 @@ mod tests {
     use bytes::Bytes;
     use ottla_protocol::batch::{BatchHeader, StampedBatch};
     use ottla_protocol::{LeaderEpoch, Now, Offset};
+    use rustix::process::{Rlimit, setrlimit};
     use std::process::Command;
 
     /// A folder that is gone with the test.
@@ -275,6 +271,13 @@ mod tests {
         fn drop(&mut self) {
             let _ = OsDisk.remove_dir(&self.0);
         }
+    }
+
+    /// What a test of this program says in a process of its own.
+    fn elsewhere(test: &str, variable: &str, path: &Path) -> String {
+        let mut other = Command::new(std::env::current_exe().unwrap());
+        let output = other.args([test, "--exact", "--nocapture"]).env(variable, path).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
     #[test]
@@ -299,6 +302,44 @@ mod tests {
         assert_eq!(OsDisk.stat(&path).unwrap().unwrap().length, 3);
         assert!(OsDisk.remove(&path).unwrap() && !OsDisk.remove(&path).unwrap());
         assert_eq!(file.length().unwrap(), 3, "an open file outlives its name");
+    }
+
+    #[test]
+    fn the_last_files_are_an_eighth_of_a_low_limit_and_few_of_a_high_one() {
+        for (all, first) in
+            [(0, 0), (7, 7), (8, 7), (256, 224), (512, 448), (1024, 960), (1 << 20, (1 << 20) - 64)]
+        {
+            assert_eq!(first_of_last(all), first, "of {all}");
+        }
+    }
+
+    const SCARCE: &str = "OTTLA_TEST_SCARCE";
+
+    /// Run by the test below in a process of its own, whose limit it lowers; alone it does nothing.
+    #[test]
+    fn opens_files_until_there_are_no_more() {
+        let Ok(path) = std::env::var(SCARCE) else { return };
+        let limit = getrlimit(Resource::Nofile);
+        setrlimit(Resource::Nofile, Rlimit { current: Some(80), ..limit }).unwrap();
+        let mut files = Vec::new();
+        let error = loop {
+            match OsDisk.open(path.as_ref()) {
+                Ok(file) => files.push(file),
+                Err(error) => break error,
+            }
+        };
+        let last = files.iter().filter(|file| file.is_among_last()).count();
+        let is_last = files.last().unwrap().is_among_last() && !files[0].is_among_last();
+        println!("last: {last}, passes: {}", is_last && error.lacks_descriptors());
+    }
+
+    #[test]
+    fn the_last_descriptors_are_told_from_the_others() {
+        let folder = Folder::new("scarce");
+        let path = folder.0.join("a");
+        OsDisk.create(&path).unwrap();
+        let told = elsewhere("disk::os::tests::opens_files_until_there_are_no_more", SCARCE, &path);
+        assert!(told.contains("last: 10, passes: true"), "{told}");
     }
 
     #[test]
@@ -334,11 +375,7 @@ mod tests {
         let folder = Folder::new("lock");
         let path = folder.0.join(".lock");
         let other_says = |answer: &str| {
-            let mut other = Command::new(std::env::current_exe().unwrap());
-            let other =
-                other.args(["disk::os::tests::tries_the_lock_it_is_told_to", "--exact", "--nocapture"]);
-            let output = other.env(LOCK, &path).output().unwrap();
-            String::from_utf8_lossy(&output.stdout).contains(answer)
+            elsewhere("disk::os::tests::tries_the_lock_it_is_told_to", LOCK, &path).contains(answer)
         };
         assert!(other_says("free: true"));
         let lock = OsDisk.lock(&path).unwrap().unwrap();

@@ -304,25 +304,6 @@ fn a_clean_start_reads_next_to_nothing() {
 }
 
 #[test]
-fn a_flush_is_small_while_only_the_active_segment_is_behind() {
-    let disk = disk();
-    let mut log = open(&disk, small(), OpenHint::NOTHING);
-    log.append(now(), &[Recipe::at(0).batch()]).unwrap();
-    let first = log.prepare_flush().unwrap().unwrap();
-    assert!(!first.is_small(), "the names in the folder are new");
-    log.finish_flush(first.run()).unwrap();
-    log.append(now(), &[Recipe::at(1).batch()]).unwrap();
-    let next = log.prepare_flush().unwrap().unwrap();
-    assert!(next.is_small());
-    log.finish_flush(next.run()).unwrap();
-    while log.segment_bases().len() == 1 {
-        let next = log.end_offset().0;
-        log.append(now(), &[Recipe::at(next).batch()]).unwrap();
-    }
-    assert!(!log.prepare_flush().unwrap().unwrap().is_small(), "a segment with its indexes has been sealed");
-}
-
-#[test]
 fn flushes_may_overlap_and_a_truncation_makes_them_void() {
     let disk = disk();
     let mut log = open(&disk, small(), OpenHint::NOTHING);

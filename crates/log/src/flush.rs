@@ -96,6 +96,20 @@ impl Log {
         self.durable.guard(result)
     }
 
+    /// A flush that has nothing to do but to come back: behind others, which then hold no descriptors any more.
+    #[must_use]
+    pub fn empty_flush(&self) -> PendingFlush {
+        PendingFlush {
+            place: self.place.clone(),
+            files: Vec::new(),
+            folders: Folders { own: false, parent: false },
+            epochs: None,
+            segments: Vec::new(),
+            up_to: self.durable.recovery_point,
+            generation: self.durable.generation,
+        }
+    }
+
     /// Takes note of a flush that has ended. The recovery point may have moved.
     ///
     /// # Errors
@@ -162,7 +176,8 @@ impl Log {
     /// belongs into the checkpoint before the clean-shutdown marker does. Nothing may be appended any more.
     ///
     /// # Errors
-    /// [`DiskError`]; then the log counts as not closed.
+    /// [`DiskError`]; then the log counts as not closed. When it [is passing](DiskError::is_passing) the same may be tried
+    /// again.
     pub fn prepare_close(&mut self) -> Result<Option<PendingFlush>, DiskError> {
         self.durable.check()?;
         let active = self.segments.last_mut().expect("there is always an active segment");

@@ -10,6 +10,10 @@ use ottla_protocol::{Now, Offset, Refusal};
 use crate::output::Output;
 use crate::partition::Partition;
 
+/// So often a close is tried again for which there is no descriptor: each attempt comes behind the flushes of other logs
+/// that were ahead of it, and those give theirs back.
+const CLOSE_ATTEMPTS: u32 = 1_000;
+
 /// What is known of the flushes of a partition.
 #[derive(Debug, Default)]
 pub struct Flushing {
@@ -23,6 +27,8 @@ pub struct Flushing {
     /// Since when there has been something that is not on the disk.
     since: Option<Now>,
     end: End,
+    /// How often a close has found no descriptor.
+    late_closes: u32,
 }
 
 /// How far the end of a log has come. Once it has begun nothing is appended any more.
@@ -131,13 +137,29 @@ impl Partition {
             return Ok(());
         }
         self.flushing.end = End::Near;
-        match self.log.prepare_close()? {
-            Some(pending) => {
+        match self.log.prepare_close() {
+            Ok(Some(pending)) => {
                 self.flushing.running = true;
                 out.push(Output::Flush(pending));
             }
-            None => self.closed(out),
+            Ok(None) => self.closed(out),
+            Err(error) => return self.close_later(error, out),
         }
+        Ok(())
+    }
+
+    /// Closes the log behind the flushes of others, where only a descriptor is missing.
+    fn close_later(&mut self, error: DiskError, out: &mut Vec<Output>) -> Result<(), DiskError> {
+        if !error.lacks_descriptors() || self.flushing.late_closes >= CLOSE_ATTEMPTS {
+            return Err(error);
+        }
+        if self.flushing.late_closes == 0 {
+            tracing::warn!(partition = %self.id, %error, "the log is closed a little later");
+        }
+        self.flushing.late_closes += 1;
+        self.flushing.end = End::Next;
+        self.flushing.running = true;
+        out.push(Output::Flush(self.log.empty_flush()));
         Ok(())
     }
 
@@ -154,6 +176,7 @@ impl Partition {
             Err(error) if error.is_passing() && self.flushing.end != End::Near => {
                 self.hold_flushes(&error);
             }
+            Err(error) if self.flushing.end == End::Near => return self.close_later(error, out),
             outcome => outcome?,
         }
         match self.flushing.end {

@@ -160,6 +160,15 @@ impl Bench {
                 self.disk.set_capacity(words.has("yes").then_some(0));
                 Vec::new()
             }
+            "descriptors" => {
+                if words.has("none") {
+                    self.disk.use_up_descriptors()
+                } else {
+                    self.disk.free_descriptors()
+                }
+                Vec::new()
+            }
+            "begin-close" => self.step(Input::Close),
             "close" => self.close(),
             "crash" => {
                 self.partition = None;

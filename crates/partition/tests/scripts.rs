@@ -31,6 +31,17 @@ fn scripts_run_as_written() {
     assert!(different.is_empty(), "UPDATE=1 rewrites these, if they are right:\n{}", different.join("\n"));
 }
 
+#[test]
+fn a_close_that_never_finds_a_descriptor_fails_in_the_end() {
+    let mut bench = Bench::default();
+    for command in ["open", "lead", "append a producer=7/0 sequence=0", "descriptors none"] {
+        bench.run(command);
+    }
+    let lines = bench.run("close");
+    assert!((100..10_000).contains(&lines.len()), "{} attempts", lines.len());
+    assert_eq!(lines.last().map(String::as_str), Some("the directory fails"));
+}
+
 /// The script with what really happens.
 fn run(script: &str) -> String {
     let mut bench = Bench::default();

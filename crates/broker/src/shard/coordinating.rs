@@ -52,7 +52,10 @@ impl Shard {
             coordinator.ask(around, journal, ticket, command);
         });
         if !asked && ticket != NOBODY {
-            self.coordinators.replies.push_back((ticket, Reply::Refused(Refusal::NotCoordinator)));
+            let begins_again = self.coordinators.late.contains_key(&id);
+            let refusal =
+                if begins_again { Refusal::CoordinatorLoadInProgress } else { Refusal::NotCoordinator };
+            self.coordinators.replies.push_back((ticket, Reply::Refused(refusal)));
         }
     }
 
@@ -102,6 +105,8 @@ impl Shard {
         if self.closing.is_some() {
             return;
         }
+        // What was to begin anew in an earlier epoch does not.
+        self.coordinators.late.remove(&id);
         match self.coordinators.by_partition.get(&id) {
             Some(coordinator) if coordinator.outlives(epoch) => return,
             Some(_) => self.give_up(id),
@@ -121,7 +126,7 @@ impl Shard {
     /// Ends a coordinator for now: whatever is missing, it begins anew when that may be there.
     fn begin_later(&mut self, now: Now, id: PartitionId) {
         let Some(epoch) = self.coordinators.by_partition.get(&id).map(Coordinator::epoch) else { return };
-        self.give_up(id);
+        self.end(id, Refusal::CoordinatorLoadInProgress);
         self.coordinators.late.insert(id, epoch);
         self.look_later(now);
     }
@@ -135,13 +140,18 @@ impl Shard {
 
     /// Ends the coordinator of a partition, if there is one.
     pub(super) fn give_up(&mut self, id: PartitionId) {
+        self.end(id, Refusal::NotCoordinator);
+    }
+
+    /// The same with what those are told who wait for it.
+    fn end(&mut self, id: PartitionId, refusal: Refusal) {
         self.coordinators.late.remove(&id);
         self.coordinators.loading.remove(&id);
         let Some(coordinator) = self.coordinators.by_partition.remove(&id) else { return };
         self.coordinators.set_alarm(id, coordinator.alarm, None);
         self.coordinators.effects.retain(|&(of, _)| of != id);
         for ticket in coordinator.unload() {
-            self.coordinators.replies.push_back((ticket, Reply::Refused(Refusal::NotCoordinator)));
+            self.coordinators.replies.push_back((ticket, Reply::Refused(refusal)));
         }
     }
 
@@ -276,3 +286,6 @@ fn read_on(
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

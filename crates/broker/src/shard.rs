@@ -35,6 +35,8 @@ pub struct Shard {
     offline: BTreeSet<PartitionId>,
     /// Partitions for which there was no room on their directory's disk, or no descriptor.
     unopened: BTreeMap<PartitionId, usize>,
+    /// The last of these that failed again, by directory: the next attempt begins behind it.
+    last_failures: BTreeMap<usize, PartitionId>,
     /// Filled by a partition's step and emptied at once; kept to spare allocations.
     outputs: Vec<Output>,
     replies: VecDeque<(Ticket, Reply)>,
@@ -71,6 +73,7 @@ impl Shard {
             coordinators: coordinating::Coordinators::default(),
             offline: BTreeSet::new(),
             unopened: BTreeMap::new(),
+            last_failures: BTreeMap::new(),
             outputs: Vec::new(),
             replies: VecDeque::new(),
             reports: VecDeque::new(),
@@ -154,24 +157,36 @@ impl Shard {
             return;
         }
         self.next_attempt = now.after_ms(ATTEMPT_INTERVAL_MS);
+        let mut late: Vec<(PartitionId, usize)> = self.unopened.clone().into_iter().collect();
+        let had_its_turn =
+            |id, directory| self.last_failures.get(&directory).is_some_and(|&failed| id <= failed);
+        late.sort_by_key(|&(id, directory)| (had_its_turn(id, directory), id));
         let mut without_room = BTreeSet::new();
-        for (id, directory) in std::mem::take(&mut self.unopened) {
-            let Some(partition) = image.topics.partition(id) else { continue };
+        for (id, directory) in late {
+            // One that fails speaks for all, but not for ever: it may be the only one that never fits.
             if without_room.contains(&directory) {
-                // One that fails speaks for all.
-                self.unopened.insert(id, directory);
                 continue;
             }
-            if self.hosted.contains_key(&id) {
-                continue;
+            let partition = image.topics.partition(id).filter(|_| !self.hosted.contains_key(&id));
+            if let Some(partition) = partition {
+                if !self.open(now, id, (image, directory), topics) {
+                    without_room.insert(directory);
+                    self.last_failures.insert(directory, id);
+                    continue;
+                }
+                self.offline.remove(&id);
+                self.follow(now, id, partition);
             }
-            if !self.open(now, id, (image, directory), topics) {
-                without_room.insert(directory);
-                continue;
+            self.unopened.remove(&id);
+            if !self.lacks_something(directory) {
+                tracing::info!(directory, "the logs can be opened again");
             }
-            self.offline.remove(&id);
-            self.follow(now, id, partition);
         }
+    }
+
+    /// Whether there are partitions in a directory that could not be opened just now.
+    fn lacks_something(&self, directory: usize) -> bool {
+        self.unopened.values().any(|&of| of == directory)
     }
 
     /// Removes partitions that are no longer to be here.
@@ -185,6 +200,7 @@ impl Shard {
 
     /// Takes everything in a directory offline.
     pub fn directory_failed(&mut self, directory: usize) {
+        self.unopened.retain(|_, of| *of != directory);
         let mut lost = Vec::new();
         for (&id, hosted) in &mut self.hosted {
             if hosted.directory == directory {
@@ -295,11 +311,18 @@ impl Shard {
                 true
             }
             Err(error) => {
-                tracing::error!(topic = %topic, partition = id.index, %error, "the log cannot be opened");
+                let again = error.is_passing() && self.lacks_something(directory);
+                if again {
+                    // It is the same want as before, and has been told.
+                    tracing::debug!(topic = %topic, partition = id.index, %error, "the log cannot be opened");
+                } else {
+                    tracing::error!(topic = %topic, partition = id.index, %error, "the log cannot be opened");
+                }
                 if error.is_passing() {
                     // What is there keeps working; this one is tried again when there may be room.
                     self.unopened.insert(id, directory);
                 } else {
+                    self.unopened.remove(&id);
                     self.reports.push_back(failed(directory, &error));
                 }
                 false

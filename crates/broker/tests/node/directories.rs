@@ -4,7 +4,7 @@ use std::io::{Error, IoSlice};
 use std::os::fd::BorrowedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use ottla_log::disk::{DiskLock, Entry, Space, Stat};
 use ottla_log::{Disk, DiskError, DiskFile, MemoryDisk};
@@ -22,7 +22,8 @@ const STORAGE_ERROR: i16 = 56;
 struct Breakable {
     disk: MemoryDisk,
     directory: PathBuf,
-    broken: Arc<AtomicBool>,
+    /// The system's error, or 0.
+    error: Arc<AtomicI32>,
 }
 
 #[derive(Debug)]
@@ -34,16 +35,22 @@ struct BreakableFile {
 
 impl Breakable {
     fn new(disk: &MemoryDisk, directory: &str) -> Self {
-        Self { disk: disk.clone(), directory: directory.into(), broken: Arc::default() }
+        Self { disk: disk.clone(), directory: directory.into(), error: Arc::default() }
     }
 
     fn set_broken(&self, broken: bool) {
-        self.broken.store(broken, Ordering::Relaxed);
+        self.error.store(if broken { 5 } else { 0 }, Ordering::Relaxed);
+    }
+
+    /// From now on no file in there can be opened.
+    fn use_up_descriptors(&self) {
+        self.error.store(24, Ordering::Relaxed);
     }
 
     fn check(&self, path: &Path) -> Result<(), DiskError> {
-        if self.broken.load(Ordering::Relaxed) && path.starts_with(&self.directory) {
-            return Err(DiskError::new("use", path, Error::from_raw_os_error(5)));
+        let error = self.error.load(Ordering::Relaxed);
+        if error != 0 && path.starts_with(&self.directory) {
+            return Err(DiskError::new("use", path, Error::from_raw_os_error(error)));
         }
         Ok(())
     }
@@ -264,4 +271,45 @@ fn without_the_directory_of_the_metadata_log_a_node_ends() {
     assert!(why.contains("metadata log"), "{why}");
     drop(world);
     assert!(disk.start(THREE).is_err());
+}
+
+#[test]
+fn a_partition_that_never_fits_keeps_no_others_closed() {
+    let memory = MemoryDisk::new();
+    let disk = Breakable::new(&memory, "/a/t-0");
+    let mut world = disk.start(&[("log.dirs", "/a")]).unwrap();
+    memory.use_up_descriptors();
+    world.create("t", 8);
+    disk.use_up_descriptors();
+    memory.free_descriptors();
+    world.pass(1_100);
+    world.pass(1_100);
+    for partition in 1..8 {
+        assert_eq!(error(&world.call(&produce("t", partition, &["a"]), 9)), 0, "{partition}");
+    }
+    assert_eq!(error(&world.call(&produce("t", 0, &["a"]), 9)), STORAGE_ERROR);
+    disk.set_broken(false);
+    world.pass(2_000);
+    assert_eq!(error(&world.call(&produce("t", 0, &["a"]), 9)), 0);
+}
+
+#[test]
+fn what_lies_in_a_failed_directory_is_not_opened_later() {
+    let memory = MemoryDisk::new();
+    let disk = Breakable::new(&memory, "/b");
+    let mut world = disk.start(THREE).unwrap();
+    memory.use_up_descriptors();
+    world.create("t", 18);
+    let logs = |directory: &str| {
+        let log = |index: &i32| format!("{directory}/t-{index}/00000000000000000000.log");
+        let opened = |index: &i32| memory.stat(Path::new(&log(index))).unwrap().is_some();
+        partitions_in(&memory, directory, "t").iter().filter(|index| opened(index)).count()
+    };
+    disk.set_broken(true);
+    memory.free_descriptors();
+    world.pass(2_000);
+    assert_eq!((logs("/a"), logs("/c")), (6, 6));
+    disk.set_broken(false);
+    world.pass(5_000);
+    assert_eq!(logs("/b"), 0, "it stays away until the node starts again");
 }

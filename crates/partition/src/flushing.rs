@@ -123,7 +123,7 @@ impl Partition {
 
     /// What has been written stays as it is, and is flushed later.
     fn hold_flushes(&mut self, error: &DiskError) {
-        tracing::warn!(partition = %self.id, %error, "a flush has to wait");
+        self.shortage.note(self.id, error);
         self.flushing.sealed = true;
         self.flushing.held = true;
     }

@@ -11,7 +11,7 @@ use ottla_protocol::{Now, Offset, Refusal};
 
 use crate::input::{Acks, Append};
 use crate::output::Output;
-use crate::partition::{Partition, passing};
+use crate::partition::Partition;
 use crate::transactions::VerificationGuard;
 
 /// Whole batches of a log, and where the next ones begin.
@@ -86,7 +86,7 @@ impl Partition {
             Err(ReadError::OutOfRange { end, .. }) => Ok(Stretch { batches: Bytes::new(), next: end }),
             Err(ReadError::Disk(error)) => Err(error),
         };
-        match passing(found.map(Ok)) {
+        match self.refuse_passing(found.map(Ok)) {
             Ok(stretch) => Some(stretch),
             Err(error) => {
                 self.fail(error, out);

@@ -121,7 +121,7 @@ impl Partition {
             Ok(appended) => self.flushing.note(now, appended.rolled),
             Err(error) if error.is_passing() => {
                 // Nothing is taken of this batch, what is there is kept, and the next one may find room.
-                tracing::warn!(partition = %self.id, %error, "no room for a batch");
+                self.shortage.note(self.id, &error);
                 return Ok(Err(Refusal::KafkaStorageError));
             }
             Err(error) => return Err(error),

@@ -11,6 +11,7 @@ mod output;
 mod partition;
 mod read;
 mod settings;
+mod shortage;
 mod transactions;
 mod waiting;
 

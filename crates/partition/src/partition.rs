@@ -10,6 +10,7 @@ use crate::input::{Input, Isolation, Lead, Question};
 use crate::leader::Leader;
 use crate::output::{Output, Reply};
 use crate::settings::TopicSettings;
+use crate::shortage::Shortage;
 use crate::transactions::Verifications;
 use crate::waiting::Waiting;
 
@@ -24,6 +25,7 @@ pub struct Partition {
     pub(crate) waiting: Waiting,
     pub(crate) flushing: Flushing,
     pub(crate) verifications: Verifications,
+    pub(crate) shortage: Shortage,
     /// The disk has failed: the log answers nobody any more.
     pub(crate) offline: bool,
 }
@@ -45,6 +47,7 @@ impl Partition {
             waiting: Waiting::default(),
             flushing: Flushing::default(),
             verifications: Verifications::default(),
+            shortage: Shortage::default(),
             offline: false,
         }
     }
@@ -102,6 +105,7 @@ impl Partition {
             Input::Look => {
                 self.waiting.forget_late(now);
                 self.flushing.look_again();
+                self.shortage.look(self.id);
                 match self.offline {
                     true => Ok(()),
                     false if self.flushing.is_late(now, self.settings.flush_ms) => self.flush(out),
@@ -157,10 +161,16 @@ impl Partition {
                 }
                 Ok(Reply::Grown)
             }
-            Question::Read(request) => passing(self.read(&request))?.map(Reply::Read),
+            Question::Read(request) => {
+                let found = self.read(&request);
+                self.refuse_passing(found)?.map(Reply::Read)
+            }
             Question::ListOffset { spec, isolation, current_leader_epoch } => {
                 match self.check_epoch(current_leader_epoch) {
-                    Ok(()) => passing(self.list_offset(spec, isolation).map(Ok))?.map(Reply::Listed),
+                    Ok(()) => {
+                        let found = self.list_offset(spec, isolation).map(Ok);
+                        self.refuse_passing(found)?.map(Reply::Listed)
+                    }
                     Err(refusal) => Err(refusal),
                 }
             }
@@ -217,6 +227,20 @@ impl Partition {
         self.log.retain(now, self.high_watermark)?.erase()
     }
 
+    /// What cannot be done just now, for want of room or of a descriptor, is refused; the same may be asked again.
+    pub(crate) fn refuse_passing<T>(
+        &mut self,
+        outcome: Result<Result<T, Refusal>, DiskError>,
+    ) -> Result<Result<T, Refusal>, DiskError> {
+        match outcome {
+            Err(error) if error.is_passing() => {
+                self.shortage.note(self.id, &error);
+                Ok(Err(Refusal::KafkaStorageError))
+            }
+            outcome => outcome,
+        }
+    }
+
     /// The directory has failed, under this log or another: everybody is refused from now on.
     pub fn go_offline(&mut self, out: &mut Vec<Output>) {
         self.offline = true;
@@ -226,18 +250,5 @@ impl Partition {
     pub(crate) fn fail(&mut self, error: DiskError, out: &mut Vec<Output>) {
         self.go_offline(out);
         out.push(Output::Failed(error));
-    }
-}
-
-/// What cannot be looked up just now, for want of a descriptor, is refused; the same may be asked again.
-pub(crate) fn passing<T>(
-    outcome: Result<Result<T, Refusal>, DiskError>,
-) -> Result<Result<T, Refusal>, DiskError> {
-    match outcome {
-        Err(error) if error.is_passing() => {
-            tracing::warn!(%error, "a log cannot be read just now");
-            Ok(Err(Refusal::KafkaStorageError))
-        }
-        outcome => outcome,
     }
 }

@@ -137,9 +137,9 @@ pub enum AppendError {
         /// Bytes there may be.
         max: usize,
     },
-    /// There is no room on the disk, or no descriptor; later there may be.
-    #[error("no room on the disk of the metadata log")]
-    Full,
+    /// There is no room on the disk, or no descriptor; later there may be. The cause is in it.
+    #[error("the metadata log takes nothing just now: {0}")]
+    Passing(String),
     /// There is nothing to append.
     #[error("an append without records")]
     Empty,

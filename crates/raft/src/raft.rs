@@ -153,7 +153,7 @@ impl Raft {
         }
         self.journal.append(now, epoch, batch).map_err(|error| {
             if error.is_passing() {
-                return AppendError::Full;
+                return AppendError::Passing(error.to_string());
             }
             self.last_words = Some(error.into());
             self.dead = true;

@@ -306,7 +306,8 @@ fn a_full_disk_refuses_appends_and_recovers() -> Result<(), Box<dyn std::error::
     disk.set_capacity(Some(0));
     let value = [Bytes::from_static(b"second")];
     let epoch = single.raft.election().epoch;
-    assert_eq!(single.raft.append(single.now, epoch, &value), Err(ottla_raft::AppendError::Full));
+    let refused = single.raft.append(single.now, epoch, &value);
+    assert!(matches!(refused, Err(ottla_raft::AppendError::Passing(cause)) if cause.contains(LOG_DIR)));
     single.step(Input::Tick);
     assert!(!single.dead);
     disk.set_capacity(None);

@@ -198,16 +198,17 @@ impl Control {
                     self.refuse(now, asker, Refusal::NotController, out);
                     return;
                 }
-                Err(error @ (AppendError::TooLarge { .. } | AppendError::Full))
+                Err(error @ (AppendError::TooLarge { .. } | AppendError::Passing(_)))
                     if expected == decision.first_offset && before.is_some() =>
                 {
                     tracing::warn!(%error, "a decision of the controller is taken back");
                     if let Some(before) = before {
                         self.controller = before;
                     }
-                    let is_full = error == AppendError::Full;
-                    let refusal =
-                        if is_full { Refusal::KafkaStorageError } else { Refusal::RecordListTooLarge };
+                    let refusal = match error {
+                        AppendError::Passing(_) => Refusal::KafkaStorageError,
+                        _ => Refusal::RecordListTooLarge,
+                    };
                     if asker == Asker::Nobody {
                         // What a client asks for must not hold up the fencing of brokers.
                         self.next_controller_tick = now.after_ms(AFTER_FULL_MS);

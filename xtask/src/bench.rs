@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 
 use crate::node::{Node, Server};
 use crate::tools::{self, Jars};
@@ -23,7 +23,7 @@ use cell::{Cell, Clients, Measured};
 use machine::Ballast;
 
 const USAGE: &str = "\
-cargo xtask bench [--quick] [--runs N] [--cell WORD] [--binary PATH]
+cargo xtask bench [--quick] [--runs N] [--cell WORD] [--server WORD] [--binary PATH]
 
 --quick         small cells and one run, without filling the page cache: to see that it works, not to be quoted
 --runs N        how often each server is measured, in turn (3)
@@ -46,6 +46,17 @@ impl Options {
     fn wants(&self, name: &str) -> bool {
         self.words.is_empty() || self.words.iter().any(|word| name.contains(word))
     }
+
+    /// That each word names a cell: a run that measures nothing is no success.
+    fn check(&self) -> anyhow::Result<()> {
+        let mut names: Vec<String> = cell::all(self.quick).into_iter().map(|cell| cell.name).collect();
+        names.extend(coordination::all(self.quick).into_iter().map(|cell| cell.name));
+        for word in &self.words {
+            let named = names.iter().any(|name| name.contains(word));
+            ensure!(named, "no cell is named {word:?}, but\n{}", names.join("\n"));
+        }
+        Ok(())
+    }
 }
 
 /// The cells to be measured.
@@ -61,6 +72,7 @@ pub fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let options = parse(arguments)?;
+    options.check()?;
     if cfg!(debug_assertions) {
         return optimized(arguments);
     }
@@ -70,6 +82,9 @@ pub fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
     };
     let heap = "-Xms1G -Xmx1G".to_owned();
     let apache = Server::ApacheKafka { jars: tools::jars(Jars::Broker)?, heap };
+    let mut servers = vec![apache, Server::ottla(&binary)];
+    servers.retain(|server| server.name().contains(&options.server));
+    ensure!(!servers.is_empty(), "no server is named {:?}", options.server);
     let plan = Plan {
         records: cell::all(options.quick).into_iter().filter(|cell| options.wants(&cell.name)).collect(),
         coordination: coordination::all(options.quick)
@@ -83,10 +98,7 @@ pub fn run(arguments: &[String]) -> anyhow::Result<ExitCode> {
     let ballast = needs_ballast.then(Ballast::fill).transpose()?;
     let mut measured = Vec::new();
     for run in 0..options.runs {
-        for server in [&apache, &Server::ottla(&binary)] {
-            if !server.name().contains(&options.server) {
-                continue;
-            }
+        for server in &servers {
             if let Some(clients) = &clients {
                 measured.extend(one_run(run, server, &plan.records, clients, ballast.as_ref())?);
             }
@@ -201,4 +213,21 @@ fn begin_cell(run: usize, server: &Server, name: &str, ballast: Option<&Ballast>
     let (server, free) = (server.name(), machine::free_mib());
     println!("run {} · {server} · {name} (free memory {free} MiB)", run + 1);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::parse;
+
+    #[test]
+    fn a_word_that_names_no_cell_is_an_error() {
+        let check = |words: &[&str]| {
+            let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+            parse(&words).and_then(|options| options.check())
+        };
+        assert!(check(&[]).is_ok());
+        assert!(check(&["--cell", "rebalance", "--cell", "idle"]).is_ok());
+        let error = check(&["--cell", "rebalance", "--cell", "rebalanec"]).unwrap_err().to_string();
+        assert!(error.contains("rebalanec") && error.contains("transactions"), "{error}");
+    }
 }

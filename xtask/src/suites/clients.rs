@@ -1,4 +1,4 @@
-//! Real clients of five libraries: each writes in every codec, each reads what each other wrote, record by record.
+//! Seven real clients of four libraries: each writes in every codec, each reads what each other wrote, record by record.
 //!
 //! A client is a small program in `tests/clients`; `program` knows how to start it, `records` what is written and
 //! what must be read. The node is restarted between the writing and the reading.

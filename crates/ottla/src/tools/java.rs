@@ -21,6 +21,28 @@ fn spread(hash: u32) -> u32 {
     hash ^ (hash >> 16)
 }
 
+/// Bytes as `new String(bytes, UTF_8)` reads them. What is not UTF-8 becomes U+FFFD where Rust puts it, but for halves of
+/// surrogate pairs: one for the two or three bytes of a half, not one for each.
+pub fn text(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    let mut rest = bytes;
+    while let Some(chunk) = rest.utf8_chunks().next() {
+        text.push_str(chunk.valid());
+        rest = &rest[chunk.valid().len()..];
+        if rest.is_empty() {
+            break;
+        }
+        text.push(char::REPLACEMENT_CHARACTER);
+        let skipped = match rest {
+            [0xed, 0xa0..=0xbf, 0x80..=0xbf, ..] => 3,
+            [0xed, 0xa0..=0xbf, ..] => 2,
+            _ => chunk.invalid().len(),
+        };
+        rest = &rest[skipped..];
+    }
+    text
+}
+
 /// A number as `Double.toString` writes it: always with a fraction, scientific below 10⁻³ and from 10⁷.
 pub fn double(value: f64) -> String {
     if value == 0.0 || (1e-3..1e7).contains(&value.abs()) || !value.is_finite() {
@@ -46,6 +68,30 @@ pub fn float(value: f32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_not_utf_8_is_replaced_as_in_java() {
+        // Said by Java 17.
+        for (bytes, read) in [
+            (&b"\xed\xa0\x80"[..], "\u{fffd}"),
+            (b"A\xed\xbf\xbfA", "A\u{fffd}A"),
+            (b"\xed\xa0A", "\u{fffd}A"),
+            (b"\xc3\xa9\xed\xa0", "\u{e9}\u{fffd}"),
+            (b"\xed\xa0\xed\x80\x80", "\u{fffd}\u{d000}"),
+            (b"\xed\xb0\xf0\x9f\x98\x80", "\u{fffd}\u{1f600}"),
+            (b"\xedA", "\u{fffd}A"),
+            (b"\xed", "\u{fffd}"),
+            (b"\xe0\x80\x80", "\u{fffd}\u{fffd}\u{fffd}"),
+            (b"\xe0\xa0A", "\u{fffd}A"),
+            (b"\xf0\x90\x80A", "\u{fffd}A"),
+            (b"\xf4\x90\x80\x80", "\u{fffd}\u{fffd}\u{fffd}\u{fffd}"),
+            (b"\xc0\x80", "\u{fffd}\u{fffd}"),
+            (b"\xc2A", "\u{fffd}A"),
+            (b"", ""),
+        ] {
+            assert_eq!(text(bytes), read, "{bytes:x?}");
+        }
+    }
 
     #[test]
     fn the_order_is_the_one_seen_from_kafka_topics() {

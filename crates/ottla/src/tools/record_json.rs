@@ -6,6 +6,7 @@
 use ottla_protocol::Uuid;
 use ottla_protocol::records::shape::{Field, Kind, Shape};
 
+use super::java;
 use super::json::Json;
 
 /// Why bytes are not such a record.
@@ -106,7 +107,7 @@ impl<'a> Cursor<'a> {
             Kind::Uuid => Json::Text(Uuid(self.array()?).to_string()),
             Kind::String => match self.length(Wide::No)? {
                 None => Json::Null,
-                Some(length) => Json::Text(String::from_utf8_lossy(self.take(length)?).into_owned()),
+                Some(length) => Json::Text(java::text(self.take(length)?)),
             },
             Kind::Bytes => match self.length(Wide::Yes)? {
                 None => Json::Null,

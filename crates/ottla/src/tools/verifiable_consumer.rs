@@ -9,6 +9,7 @@ use ottla_client::{ClientError, Properties};
 use serde_json::Value;
 
 use super::failure::Failure;
+use super::java;
 use super::member::{Member, Seen};
 use super::options::Usage;
 use super::signals::Signals;
@@ -202,7 +203,7 @@ impl Wanted {
             if self.verbose {
                 for record in &records[..most] {
                     let text = |bytes: Option<&[u8]>| match bytes {
-                        Some(bytes) => Value::from(String::from_utf8_lossy(bytes)).to_string(),
+                        Some(bytes) => Value::from(java::text(bytes)).to_string(),
                         None => "null".to_owned(),
                     };
                     let fields = [

@@ -112,7 +112,7 @@ impl Formatter {
             Self::Logged(columns) => {
                 columns.write(shown, line)?;
                 let text = |part: &Option<bytes::Bytes>| match part {
-                    Some(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+                    Some(bytes) => java::text(bytes),
                     None => "null".to_owned(),
                 };
                 tracing::info!("key:{}, value:{}", text(&shown.record.key), text(&shown.record.value));

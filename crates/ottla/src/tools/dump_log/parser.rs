@@ -4,6 +4,7 @@ use ottla_protocol::batch::Record;
 use ottla_protocol::records::shape::{Role, Shape};
 
 use crate::tools::failure::Failure;
+use crate::tools::java;
 use crate::tools::json::Json;
 use crate::tools::options::Options;
 use crate::tools::record_json;
@@ -107,7 +108,7 @@ impl Decoder {
     fn decode(self, bytes: &[u8]) -> Result<String, Failure> {
         let underflow = || Failure::Error("java.nio.BufferUnderflowException".to_owned());
         Ok(match self {
-            Self::Text => String::from_utf8_lossy(bytes).into_owned(),
+            Self::Text => java::text(bytes),
             Self::Integer => i32::from_be_bytes(*bytes.first_chunk().ok_or_else(underflow)?).to_string(),
             Self::Long => i64::from_be_bytes(*bytes.first_chunk().ok_or_else(underflow)?).to_string(),
             Self::Bytes => match Json::bytes(bytes) {

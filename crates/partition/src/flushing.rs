@@ -12,7 +12,7 @@ use crate::partition::Partition;
 
 /// So often a close is tried again for which there is no descriptor: each attempt comes behind the flushes of other logs
 /// that were ahead of it, and those give theirs back.
-const CLOSE_ATTEMPTS: u32 = 1_000;
+const CLOSE_ATTEMPTS: u32 = 20_000;
 
 /// What is known of the flushes of a partition.
 #[derive(Debug, Default)]

@@ -476,11 +476,16 @@ impl Consumer {
 
     pub(super) fn send_leave(&mut self, now: Now, cluster: &mut Cluster) -> bool {
         let Some(group) = &mut self.group else { return false };
-        let who = group.identity();
-        let Some(node) = group.search.node().filter(|_| who.generation >= 0) else { return false };
+        // Whoever has an id is waited for, also before it is in a generation; the coordinator hears of the leave behind the
+        // join that waits there.
+        let Some(node) = group.search.node() else { return false };
+        let Some(classic) = group.classic().filter(|classic| !classic.member_id.is_empty()) else {
+            return false;
+        };
+        let member_id = classic.member_id.clone();
         let request = LeaveGroupRequest {
             group_id: group.settings.id.clone(),
-            member_id: who.member_id,
+            member_id,
             ..LeaveGroupRequest::default()
         };
         let give_up = now.after(group.settings.request_timeout);

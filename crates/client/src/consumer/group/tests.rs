@@ -352,6 +352,25 @@ fn a_moved_coordinator_is_found_and_the_membership_goes_on() {
 }
 
 #[test]
+fn who_closes_while_the_join_is_not_answered_leaves_under_the_id_that_the_group_waits_for() {
+    let mut bench = Bench::new(&[]);
+    bench.world.script::<JoinGroupRequest>(JoinGroupResponse {
+        error_code: Refusal::MemberIdRequired.code(),
+        member_id: "me".into(),
+        ..JoinGroupResponse::default()
+    });
+    bench.subscribe(&["t"]);
+    bench.attend();
+    assert_eq!(bench.world.heard::<JoinGroupRequest>().len(), 2, "the second one waits");
+    bench.consumer.close(bench.world.now, &mut bench.world.cluster);
+    bench.attend();
+    assert!(!bench.consumer.is_closed(), "the answer comes behind that to the join");
+    let left: Vec<String> =
+        bench.world.heard::<LeaveGroupRequest>().into_iter().map(|request| request.member_id).collect();
+    assert_eq!(left, ["me"]);
+}
+
+#[test]
 fn who_closes_commits_and_leaves_but_a_static_member_stays() {
     for (instance, leaves) in [(None, 1), (Some("i"), 0)] {
         let mut pairs = vec![];

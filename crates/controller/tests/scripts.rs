@@ -4,52 +4,18 @@
 //! once, unless the command begins with `lose`.
 
 mod support;
-
-use std::path::PathBuf;
+#[path = "../../coordinator/tests/traces/mod.rs"]
+mod traces;
 
 use support::world::World;
 
-/// The script as it should be: its commands, each with what really comes of it.
-fn run(script: &str) -> String {
-    let mut world = World::default();
-    let mut result = String::new();
-    for line in script.lines() {
-        if let Some(command) = line.strip_prefix("> ") {
-            result.push_str(line);
-            result.push('\n');
-            for line in world.run(command) {
-                result.push_str(&line);
-                result.push('\n');
-            }
-            result.push('\n');
-        } else if line.starts_with('#') {
-            result.push_str(line);
-            result.push('\n');
-        }
+impl traces::Runs for World {
+    fn run(&mut self, command: &str) -> Vec<String> {
+        World::run(self, command)
     }
-    result
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "a test rewrites its own traces")]
 fn every_script_has_its_trace() {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/scripts");
-    let mut files: Vec<PathBuf> =
-        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.sort();
-    assert!(files.len() >= 8, "the scripts are missing");
-    for file in files {
-        let script = std::fs::read_to_string(&file).unwrap();
-        let trace = run(&script);
-        if std::env::var_os("UPDATE").is_some() {
-            std::fs::write(&file, &trace).unwrap();
-            continue;
-        }
-        let differs = script.lines().zip(trace.lines()).position(|(expected, is)| expected != is);
-        if let Some(at) = differs {
-            let (expected, is) = (script.lines().nth(at), trace.lines().nth(at));
-            panic!("{}:{}\nexpected {expected:?}\nis       {is:?}", file.display(), at + 1);
-        }
-        assert!(script == trace, "{}: other length", file.display());
-    }
+    traces::compare::<World>("", 8);
 }

@@ -8,6 +8,7 @@ mod commits;
 mod connections;
 mod groups;
 mod member;
+mod rate;
 mod rebalance;
 mod transactions;
 

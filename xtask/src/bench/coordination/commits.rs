@@ -1,15 +1,13 @@
 //! Offset commits as fast as they are answered, from members of many groups.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::task::JoinSet;
-use tokio::time::sleep;
 
 use super::member::{Member, Place, TOPIC};
-use super::{Figures, Protocol, milliseconds, percentile};
-use crate::bench::machine::cpu_seconds;
+use super::rate::{self, Tally};
+use super::{Figures, Protocol};
 use crate::bench::wire::{CoordinatorKind, Wire};
 use crate::node::Node;
 
@@ -21,14 +19,6 @@ const GROUPS_EACH: usize = 5;
 
 /// In each of so many partitions a commit commits.
 const PARTITIONS: i32 = 4;
-
-/// What all members count together.
-#[derive(Default)]
-struct Tally {
-    counted: AtomicBool,
-    done: AtomicU64,
-    over: AtomicBool,
-}
 
 pub async fn measure(node: &Node, seconds: u32) -> anyhow::Result<Figures> {
     let mut wire = Wire::open(&node.address()).await?;
@@ -46,24 +36,12 @@ pub async fn measure(node: &Node, seconds: u32) -> anyhow::Result<Figures> {
         }
         members.spawn(commit(wire, groups, place, tally.clone()));
     }
-    let time = Duration::from_secs(seconds.into());
-    sleep(time).await;
-    let (cpu, begin) = (cpu_seconds(node)?, Instant::now());
-    tally.counted.store(true, Ordering::Relaxed);
-    sleep(time).await;
-    tally.counted.store(false, Ordering::Relaxed);
-    let (cpu, elapsed) = (cpu_seconds(node)? - cpu, begin.elapsed());
-    tally.over.store(true, Ordering::Relaxed);
-    let mut times = Vec::new();
-    while let Some(taken) = members.join_next().await {
-        times.extend(taken??);
-    }
-    let done = tally.done.load(Ordering::Relaxed) as f64;
+    let rate = rate::measure(node, &tally, members, seconds).await?;
     Ok(vec![
-        ("commits/s", done / elapsed.as_secs_f64()),
-        ("CPU s per 100,000", cpu / done * 100_000.0),
-        ("p50, ms", percentile(&mut times, 0.5)),
-        ("p99, ms", percentile(&mut times, 0.99)),
+        ("commits/s", rate.per_second),
+        ("CPU s per 100,000", rate.cpu_each * 100_000.0),
+        ("p50, ms", rate.p50),
+        ("p99, ms", rate.p99),
     ])
 }
 
@@ -76,15 +54,12 @@ async fn commit(
 ) -> anyhow::Result<Vec<f64>> {
     let mut times = Vec::new();
     let mut offset = 0;
-    while !tally.over.load(Ordering::Relaxed) {
+    while !tally.is_over() {
         offset += 1;
         for group in &groups {
             let begin = Instant::now();
             group.commit(&mut wire, place, offset).await?;
-            if tally.counted.load(Ordering::Relaxed) {
-                tally.done.fetch_add(1, Ordering::Relaxed);
-                times.push(milliseconds(begin.elapsed()));
-            }
+            tally.note(begin, &mut times);
         }
     }
     Ok(times)

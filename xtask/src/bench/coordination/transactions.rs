@@ -2,7 +2,6 @@
 //! Produce itself adds the partition and EndTxn raises the epoch.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
@@ -15,8 +14,8 @@ use ottla_protocol::{ProducerEpoch, ProducerId, Refusal, TopicId};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
-use super::{Figures, milliseconds, percentile};
-use crate::bench::machine::cpu_seconds;
+use super::Figures;
+use super::rate::{self, Tally};
 use crate::bench::wire::{CoordinatorKind, Wire};
 use crate::node::Node;
 
@@ -28,14 +27,6 @@ const SIZE: usize = 100;
 
 /// How long a producer waits whose last transaction is not quite over.
 const AGAIN: Duration = Duration::from_millis(1);
-
-/// What all producers count together.
-#[derive(Default)]
-struct Tally {
-    counted: AtomicBool,
-    done: AtomicU64,
-    over: AtomicBool,
-}
 
 pub async fn measure(node: &Node, producers: usize, seconds: u32) -> anyhow::Result<Figures> {
     let mut wire = Wire::open(&node.address()).await?;
@@ -49,24 +40,12 @@ pub async fn measure(node: &Node, producers: usize, seconds: u32) -> anyhow::Res
         let producer = Producer::start(wire, format!("copier-{number}"), place).await?;
         running.spawn(producer.run(tally.clone()));
     }
-    let time = Duration::from_secs(seconds.into());
-    sleep(time).await;
-    let (cpu, begin) = (cpu_seconds(node)?, Instant::now());
-    tally.counted.store(true, Ordering::Relaxed);
-    sleep(time).await;
-    tally.counted.store(false, Ordering::Relaxed);
-    let (cpu, elapsed) = (cpu_seconds(node)? - cpu, begin.elapsed());
-    tally.over.store(true, Ordering::Relaxed);
-    let mut times = Vec::new();
-    while let Some(taken) = running.join_next().await {
-        times.extend(taken??);
-    }
-    let done = tally.done.load(Ordering::Relaxed) as f64;
+    let rate = rate::measure(node, &tally, running, seconds).await?;
     Ok(vec![
-        ("transactions/s", done / elapsed.as_secs_f64()),
-        ("CPU s per 1,000", cpu / done * 1_000.0),
-        ("p50, ms", percentile(&mut times, 0.5)),
-        ("p99, ms", percentile(&mut times, 0.99)),
+        ("transactions/s", rate.per_second),
+        ("CPU s per 1,000", rate.cpu_each * 1_000.0),
+        ("p50, ms", rate.p50),
+        ("p99, ms", rate.p99),
     ])
 }
 
@@ -99,14 +78,11 @@ impl Producer {
     /// One transaction after the other until it is over; how long each counted one took, in ms.
     async fn run(mut self, tally: Arc<Tally>) -> anyhow::Result<Vec<f64>> {
         let mut times = Vec::new();
-        while !tally.over.load(Ordering::Relaxed) {
+        while !tally.is_over() {
             let begin = Instant::now();
             self.produce().await?;
             self.commit().await?;
-            if tally.counted.load(Ordering::Relaxed) {
-                tally.done.fetch_add(1, Ordering::Relaxed);
-                times.push(milliseconds(begin.elapsed()));
-            }
+            tally.note(begin, &mut times);
         }
         Ok(times)
     }

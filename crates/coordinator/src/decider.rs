@@ -63,6 +63,9 @@ pub trait Decider {
     /// Leadership has moved: everybody who waits.
     fn take_tickets(&mut self) -> Vec<Ticket>;
 
+    /// Whose record it is, as log lines name it: a group, a transactional id.
+    fn whose(record: &Self::Record) -> &str;
+
     /// A record out of the log; `None` for those that this version does not know and passes over.
     fn decode(key: &[u8], value: Option<&[u8]>) -> Option<Self::Record>;
 

@@ -477,6 +477,10 @@ impl Decider for Groups {
         tickets
     }
 
+    fn whose(record: &Record) -> &str {
+        record.group()
+    }
+
     fn decode(key: &[u8], value: Option<&[u8]>) -> Option<Record> {
         Record::decode(key, value)
     }

@@ -237,6 +237,7 @@ impl<D: Decider> Hosted<D> {
                     let (partition, refusal_name) = (journal.name(), refusal.name());
                     tracing::warn!(
                         partition,
+                        whose = whose::<D>(&records),
                         refusal = refusal_name,
                         "a coordinator's records could not be written"
                     );
@@ -304,6 +305,13 @@ impl<D: Decider> Hosted<D> {
         let replies = replies.into_iter().map(|(ticket, reply)| Released::Reply(ticket, reply));
         self.released.extend(replies.chain(effects.into_iter().map(Released::Effect)));
     }
+}
+
+/// Who is named where records could not be written.
+fn whose<D: Decider>(records: &[D::Record]) -> String {
+    let mut names = records.iter().map(D::whose);
+    let first = names.next().unwrap_or_default();
+    if names.all(|name| name == first) { first.to_owned() } else { format!("{first} and others") }
 }
 
 /// What a client of a coordinator hears when the partition has refused an append, as Kafka translates it.

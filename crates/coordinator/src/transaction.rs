@@ -173,6 +173,10 @@ impl Decider for Transactions {
         self.ids.take_tickets()
     }
 
+    fn whose(record: &Record) -> &str {
+        record.id()
+    }
+
     fn decode(key: &[u8], value: Option<&[u8]>) -> Option<Record> {
         Record::decode(key, value)
     }

@@ -119,6 +119,14 @@ impl ConsumerGroup {
                 self.unwatched.push(key.member_id.clone());
             }
         }
+        if let (Record::ConsumerGroupTargetAssignmentMetadata(_, Some(value)), Some(_)) = (&record, now) {
+            tracing::info!(
+                group = self.roster.id,
+                epoch = value.assignment_epoch,
+                members = self.roster.members.len(),
+                "a consumer group has a new assignment"
+            );
+        }
         self.roster.apply(record);
         if self.roster.members.is_empty() {
             self.topics = KnownTopics::default();

@@ -82,7 +82,7 @@ pub(crate) fn upgrade(
     let group = ConsumerGroup::from_classic(scene, classic).map_err(denied)?;
     let mut records = vec![classic.tombstone()];
     group.begin(&mut records);
-    tracing::info!(group = classic.id(), "a classic group becomes a consumer group");
+    tracing::info!(group = classic.id(), "a classic group is about to become a consumer group");
     Ok((group, records))
 }
 

@@ -132,6 +132,10 @@ impl Decider for Toy {
         std::mem::take(&mut self.listeners)
     }
 
+    fn whose((name, _): &Entry) -> &str {
+        name
+    }
+
     fn decode(key: &[u8], value: Option<&[u8]>) -> Option<Entry> {
         let name = String::from_utf8(key.strip_prefix(b"toy ")?.to_vec()).ok()?;
         let number = value.map(|value| Some(i64::from_be_bytes(*value.first_chunk()?)));

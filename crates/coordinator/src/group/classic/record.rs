@@ -31,6 +31,7 @@ pub fn apply(groups: &mut GroupMap, now: Option<Now>, name: &str, value: Option<
     };
     let mut group = ClassicGroup::restored(name, value);
     if let Some(downgrade) = downgrade {
+        tracing::info!(group = name, "a consumer group has become a classic group");
         for (id, protocols) in downgrade.protocols {
             group.members.set_protocols(&id, protocols);
         }
@@ -118,11 +119,19 @@ impl ClassicGroup {
         if self.state != State::CompletingRebalance || value.generation != self.generation {
             return;
         }
+        let assigned = value.members.iter().filter(|written| !written.assignment.is_empty()).count();
         for written in value.members {
             if let Some(member) = self.members.get_mut(&written.member_id) {
                 member.assignment = Bytes::copy_from_slice(&written.assignment);
             }
         }
+        tracing::info!(
+            group = self.id,
+            generation = self.generation,
+            members = self.members.len(),
+            assigned,
+            "a group has rebalanced: its leader's assignment is written"
+        );
         self.enter(State::Stable, now);
     }
 

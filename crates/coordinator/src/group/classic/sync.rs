@@ -88,13 +88,6 @@ impl ClassicGroup {
             request.assignments.into_iter().map(|of| (of.member_id, of.assignment)).collect();
         let for_all = scene.settings.planted.has(Mutant::LeadersShareForAll).then_some(&request.member_id);
         let assignment = |id: &str| assignments.get(for_all.map_or(id, |id| id)).cloned().unwrap_or_default();
-        tracing::info!(
-            group = self.id,
-            generation = self.generation,
-            members = self.members.len(),
-            assigned = assignments.len(),
-            "a group has rebalanced: its leader has sent the assignment"
-        );
         if !scene.settings.planted.has(Mutant::AssignmentUnwritten) {
             decided.records.push(self.record_with(&assignment));
         }

@@ -148,7 +148,6 @@ impl ConsumerGroup {
             protocols.insert(member.id.clone(), spoken(member));
         }
         records.push((GroupMetadataKey { group: self.roster.id.clone() }, Some(value)).into());
-        tracing::info!(group = %self.roster.id, "a consumer group becomes a classic group");
         Ok(Downgrade { rebalance, protocols })
     }
 }

@@ -104,13 +104,6 @@ impl Plan<'_> {
             }
         }
         records.push(metadata_record(self.group, self.epoch, now_ms));
-        let members = self.members.len();
-        tracing::info!(
-            group = self.group,
-            epoch = self.epoch,
-            members,
-            "a consumer group has a new assignment"
-        );
         wanted
     }
 }

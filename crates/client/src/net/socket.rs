@@ -1,5 +1,7 @@
 //! One TCP connection as two tasks: one connects and reads whole frames, one writes. Dropping the `Socket` ends both.
 
+use std::net::IpAddr;
+
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -70,17 +72,20 @@ impl Socket {
     }
 }
 
-/// Tries every address of the host in turn.
+/// Tries every address of the host in turn. Why none is there goes on after the host's own name: an address is said only
+/// where that is another.
 async fn open(address: &Address) -> Result<TcpStream, String> {
     let found =
         lookup_host((address.host.as_str(), address.port)).await.map_err(|error| error.to_string())?;
-    let mut why = format!("{} has no address", address.host);
+    let is_plain = address.host.parse::<IpAddr>().is_ok();
+    let mut why = "the name has no address".to_owned();
     for place in found {
         match TcpStream::connect(place).await {
             Ok(stream) => {
                 let _ = stream.set_nodelay(true);
                 return Ok(stream);
             }
+            Err(error) if is_plain => why = error.to_string(),
             Err(error) => why = format!("{place}: {error}"),
         }
     }
@@ -135,4 +140,22 @@ pub(super) async fn check_bootstrap(addresses: &[Address]) -> Result<(), ClientE
         }
     }
     Err(ClientError::Invalid("No resolvable bootstrap urls given in bootstrap.servers".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn who_cannot_be_reached_is_not_named_twice() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address =
+            |host: &str| Address { host: host.to_owned(), port: listener.local_addr().unwrap().port() };
+        let (by_number, by_name) = (address("127.0.0.1"), address("localhost"));
+        drop(listener);
+        let why = open(&by_number).await.unwrap_err();
+        assert!(!why.contains("127.0.0.1"), "the log line begins with it: {why}");
+        let why = open(&by_name).await.unwrap_err();
+        assert!(why.contains(&by_name.port.to_string()), "a name may stand for several: {why}");
+    }
 }

@@ -53,3 +53,23 @@ fn fit(mut response: JoinGroupResponse, version: i16) -> JoinGroupResponse {
     response.skip_assignment &= version >= SKIP_ASSIGNMENT_SINCE;
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Kafka 4.4 turns an empty name into none where there may be none, and none into an empty one before that.
+    #[test]
+    fn an_empty_name_of_a_protocol_is_none_where_there_may_be_none() {
+        for version in 0..=9 {
+            for name in [None, Some(String::new())] {
+                let response = JoinGroupResponse { protocol_name: name, ..Default::default() };
+                let expected = (version < 7).then(String::new);
+                assert_eq!(fit(response, version).protocol_name, expected, "version {version}");
+            }
+            let response =
+                JoinGroupResponse { protocol_name: Some("range".to_owned()), ..Default::default() };
+            assert_eq!(fit(response, version).protocol_name.as_deref(), Some("range"));
+        }
+    }
+}

@@ -1,9 +1,10 @@
 //! Members that subscribe by a pattern (KIP-848's SubscribedTopicRegex): each pattern is matched with all names of
 //! topics once for the whole group, and what it has matched is written down.
 //!
-//! Kafka's patterns are RE2's; those of the crate `regex` are of the same family: no look-around, no back references,
-//! linear time. RE2's quotation marks (`\Q…\E`) are added. A pattern has to match the whole name. Matching is due at
-//! once, but not more often than every ten seconds; it is not done within the heartbeat that asks for it.
+//! Kafka's patterns are RE2/J's, and are read as such: see [`re2`]. A pattern has to match the whole name. Matching is due
+//! at once, but not more often than every ten seconds; it is not done within the heartbeat that asks for it.
+
+mod re2;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -141,43 +142,19 @@ fn matching(image: &Image, regex: &Regex) -> BTreeSet<String> {
 }
 
 /// A pattern for whole names.
-fn compile(pattern: &str) -> Result<Regex, regex::Error> {
-    let pattern = unquoted(pattern);
-    // By itself first: what is put around it must not make a pattern of what is none.
-    RegexBuilder::new(&pattern).size_limit(PATTERN_SIZE_MAX).build()?;
-    RegexBuilder::new(&format!("^(?:{pattern})$")).size_limit(PATTERN_SIZE_MAX).build()
+fn compile(pattern: &str) -> Result<Regex, String> {
+    let pattern = re2::translated(pattern).map_err(|mistake| mistake.0.to_owned())?;
+    let whole = format!(r"\A(?:{pattern})\z");
+    // Too much, then: everything else has been seen to.
+    RegexBuilder::new(&whole).size_limit(PATTERN_SIZE_MAX).build().map_err(|error| {
+        // The last line says what is wrong; those before it point at the place.
+        let error = error.to_string();
+        error.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
+    })
 }
 
-/// Quoted text, which RE2 and Java's `Pattern.quote` put between `\Q` and `\E`, letter by letter.
-fn unquoted(pattern: &str) -> String {
-    let mut result = String::new();
-    let mut letters = pattern.chars();
-    while let Some(letter) = letters.next() {
-        if letter != '\\' {
-            result.push(letter);
-            continue;
-        }
-        match letters.next() {
-            Some('Q') => {
-                let rest = letters.as_str();
-                let (quoted, after) = rest.split_once("\\E").unwrap_or((rest, ""));
-                result.push_str(&regex::escape(quoted));
-                letters = after.chars();
-            }
-            other => {
-                result.push(letter);
-                result.extend(other);
-            }
-        }
-    }
-    result
-}
-
-fn invalid(pattern: &str, error: &regex::Error) -> Denied {
-    // The last line says what is wrong; those before it point at the place.
-    let error = error.to_string();
-    let error = error.lines().last().unwrap_or_default().trim_start_matches("error: ");
-    let message = format!("SubscribedTopicRegex `{pattern}` is not a valid regular expression: {error}.");
+fn invalid(pattern: &str, why: &str) -> Denied {
+    let message = format!("SubscribedTopicRegex `{pattern}` is not a valid regular expression: {why}.");
     Denied::new(Refusal::InvalidRegularExpression, message)
 }
 

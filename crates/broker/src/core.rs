@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ottla_coordinator::Around;
-use ottla_log::{Flushed, PendingFlush, Slice};
+use ottla_log::Slice;
 use ottla_metadata::{Delta, Image};
 use ottla_partition::Ticket;
 use ottla_protocol::compression::Codecs;
@@ -18,6 +18,7 @@ use ottla_protocol::{Now, Offset, PartitionId};
 use crate::answer::{Answered, Question};
 use crate::control::{self, Place};
 use crate::coordinators::{self, NOBODY};
+use crate::disk_work::{DiskDone, DiskWork};
 use crate::errands::{Begun, ERRANDS, Errands};
 use crate::node::Node;
 use crate::session::{Session, Surroundings};
@@ -58,8 +59,8 @@ pub enum Input {
     },
     /// Another core or control says something.
     Message(Message),
-    /// A flush that was put out has ended.
-    Flushed(PartitionId, Flushed),
+    /// What was put out for the disk has ended.
+    DiskDone(DiskDone),
     /// The deadline has come.
     Tick,
 }
@@ -118,8 +119,8 @@ pub enum Output {
     },
     /// Pass on to another core.
     ToCore(CoreId, Message),
-    /// Run this where waiting for the disk harms nobody, and come back with [`Input::Flushed`].
-    Flush(PartitionId, PendingFlush),
+    /// Run this where waiting for the disk harms nobody, and come back with [`Input::DiskDone`].
+    DiskWork(DiskWork),
     /// Pass on to control.
     ToControl(control::Input),
 }
@@ -223,7 +224,7 @@ impl Core {
                 });
             }
             Input::Message(message) => self.receive(now, message, out),
-            Input::Flushed(partition, flushed) => self.shard.flushed(now, partition, flushed),
+            Input::DiskDone(done) => self.shard.disk_done(now, done),
             Input::Tick => self.tick(now, out),
         }
         self.settle(now, out);
@@ -294,9 +295,6 @@ impl Core {
             while let Some((coordinator, effect)) = self.shard.next_effect() {
                 self.set_out(now, coordinator, effect, out);
             }
-            while let Some((partition, pending)) = self.shard.next_flush() {
-                out.push(Output::Flush(partition, pending));
-            }
             while let Some(input) = self.shard.next_report() {
                 out.push(Output::ToControl(input));
             }
@@ -318,7 +316,11 @@ impl Core {
                         session.answered(around, ticket, answered, asks);
                     });
                 }
-                None => break,
+                // Last, so that one sync may serve all that has been written until now.
+                None => match self.shard.next_disk_work(now) {
+                    Some(work) => out.push(Output::DiskWork(work)),
+                    None => break,
+                },
             }
         }
         if self.has_caught_up && self.shard.is_loading() && !self.loads {

@@ -107,7 +107,7 @@ pub fn move_in(
             metadata_lock = Some(log_directory);
             continue;
         }
-        match Directory::open(log_directory, id) {
+        match Directory::open(log_directory, id, now) {
             Ok(directory) => directories.push(directory),
             Err(error) if holds_metadata => return Err(error.into()),
             Err(error) => lose(&path, error, &mut lost),

@@ -9,6 +9,7 @@ mod context;
 pub mod control;
 pub mod coordinators;
 pub mod core;
+pub mod disk_work;
 mod errands;
 mod fetch_session;
 mod frame;

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-use ottla_log::{DiskError, Flushed, PendingFlush};
+use ottla_log::DiskError;
 use ottla_metadata::Image;
 use ottla_partition::{Input, Lead, Output, Partition, Question, Reply, Ticket};
 use ottla_protocol::time::Deadline;
@@ -14,11 +14,13 @@ use ottla_protocol::{Now, PartitionId, Refusal, TopicId};
 
 use crate::control::{self, CheckpointRow, Directories, Place};
 use crate::core::{CoreId, Publication, owner};
+use crate::disk_work::DiskWork;
 use crate::node::Node;
 use crate::topics::Topics;
 
 mod closing;
 mod coordinating;
+mod redo;
 
 /// How long between two attempts at what found no room or no descriptor. Below `offsets.commit.timeout.ms`, so that a
 /// commit may still be answered.
@@ -41,7 +43,8 @@ pub struct Shard {
     outputs: Vec<Output>,
     replies: VecDeque<(Ticket, Reply)>,
     reports: VecDeque<control::Input>,
-    flushes: VecDeque<(PartitionId, PendingFlush)>,
+    disk_work: VecDeque<DiskWork>,
+    redo: redo::Redo,
     closing: Option<closing::Closing>,
     next_checkpoint: Deadline,
     next_retention: Deadline,
@@ -77,7 +80,8 @@ impl Shard {
             outputs: Vec::new(),
             replies: VecDeque::new(),
             reports: VecDeque::new(),
-            flushes: VecDeque::new(),
+            disk_work: VecDeque::new(),
+            redo: redo::Redo::default(),
             closing: None,
             next_checkpoint,
             next_retention,
@@ -107,17 +111,6 @@ impl Shard {
         self.reports.pop_front()
     }
 
-    /// Takes a flush that somebody who may wait for the disk has to run.
-    pub fn next_flush(&mut self) -> Option<(PartitionId, PendingFlush)> {
-        self.flushes.pop_front()
-    }
-
-    /// Takes in the end of a flush.
-    pub fn flushed(&mut self, now: Now, partition: PartitionId, flushed: Flushed) {
-        self.step(now, partition, Input::Flushed(flushed));
-        self.close_more(now);
-    }
-
     /// When the shard next has something of its own to do.
     #[must_use]
     pub fn deadline(&self) -> Option<Deadline> {
@@ -138,6 +131,7 @@ impl Shard {
         if now.reached(self.next_checkpoint) {
             self.next_checkpoint = now.after_ms(self.node.limits.checkpoint_interval_ms);
             self.report_checkpoints();
+            self.redo.look_again();
             self.next_look = Some(now.after_ms(0));
         }
         if self.next_look.is_some_and(|next_look| now.reached(next_look)) {
@@ -213,6 +207,7 @@ impl Shard {
             Output::Reply(ticket, reply) => Some((ticket, reply)),
             Output::Flush(_) | Output::Closed | Output::Failed(_) => None,
         }));
+        self.redo.directory_failed(directory);
         for id in lost {
             self.give_up(id);
             self.ended(id);
@@ -333,6 +328,7 @@ impl Shard {
     fn remove(&mut self, id: PartitionId) {
         self.give_up(id);
         let Some(hosted) = self.hosted.remove(&id) else { return };
+        self.redo.forget(id);
         let log = hosted.partition.abandon(&mut self.outputs);
         self.drain(id, hosted.directory);
         if let Err(error) = self.directories.delete_log(hosted.directory, log, &hosted.topic, id) {
@@ -375,7 +371,7 @@ impl Shard {
         for output in self.outputs.drain(..) {
             match output {
                 Output::Reply(ticket, reply) => self.replies.push_back((ticket, reply)),
-                Output::Flush(pending) => self.flushes.push_back((id, pending)),
+                Output::Flush(pending) => self.disk_work.extend(self.redo.take(directory, id, pending)),
                 Output::Closed => ended = true,
                 Output::Failed(error) => {
                     tracing::error!(partition = %id, %error, "the disk has failed under a partition");

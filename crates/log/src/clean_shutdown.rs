@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use crate::disk::{Disk, DiskError};
+use crate::redo;
 
 /// The file's name.
 pub const FILE_NAME: &str = ".kafka_cleanshutdown";
@@ -49,11 +50,13 @@ pub fn take(disk: &dyn Disk, directory: &Path) -> Result<Marker, DiskError> {
     Ok(Marker::Clean { broker_epoch: std::str::from_utf8(&bytes).ok().and_then(parse_epoch) })
 }
 
-/// Writes the marker for good. Every log must have been closed, and the checkpoints written.
+/// Writes the marker for good. Every log must have been closed, and the checkpoints written; redo files go, since there
+/// is nothing in them that is not in the logs.
 ///
 /// # Errors
 /// [`DiskError`].
 pub fn leave(disk: &dyn Disk, directory: &Path, broker_epoch: i64) -> Result<(), DiskError> {
+    redo::remove(disk, directory)?;
     let text = format!("{{\"version\":0,\"brokerEpoch\":{broker_epoch}}}");
     disk.replace(&directory.join(FILE_NAME), text.as_bytes())
 }

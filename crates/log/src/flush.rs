@@ -11,19 +11,22 @@ use crate::disk::{DiskError, DiskFile};
 use crate::epochs::EpochEntry;
 use crate::log::Log;
 use crate::place::{Place, SNAPSHOT};
+use crate::redo::Tail;
 use crate::segment::{Role, Syncing};
 use crate::{checkpoint, partition_metadata};
 
 /// A flush that has not begun. [`run`](Self::run) it, on any thread.
 #[derive(Debug)]
 pub struct PendingFlush {
-    place: Place,
+    pub(crate) place: Place,
     files: Vec<Arc<dyn DiskFile>>,
     folders: Folders,
     epochs: Option<Vec<EpochEntry>>,
     segments: Vec<Syncing>,
     up_to: Offset,
     generation: u64,
+    /// Where there is nothing to be done but to put these on the disk.
+    pub(crate) tail: Option<Tail>,
 }
 
 /// Which folders have names in them that are not synced.
@@ -42,6 +45,18 @@ pub struct Flushed {
     generation: u64,
     synced: Result<(), DiskError>,
     epochs: Result<Option<Vec<EpochEntry>>, DiskError>,
+    way: Way,
+}
+
+/// Where the batches of a flush are now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Way {
+    /// Where they were.
+    Same,
+    /// In the log's own files.
+    Log,
+    /// In a redo file.
+    Redo,
 }
 
 impl PendingFlush {
@@ -61,8 +76,22 @@ impl PendingFlush {
             }
             _ => Ok(None),
         };
+        let way = if self.files.is_empty() { Way::Same } else { Way::Log };
         let Self { folders, segments, up_to, generation, .. } = self;
-        Flushed { folders, segments, up_to, generation, synced, epochs }
+        Flushed { folders, segments, up_to, generation, synced, epochs, way }
+    }
+
+    /// The end of a flush whose batches have been put into a redo file, or have not.
+    pub(crate) fn redone(self, synced: Result<(), DiskError>) -> Flushed {
+        let Self { folders, segments, up_to, generation, .. } = self;
+        Flushed { folders, segments, up_to, generation, synced, epochs: Ok(None), way: Way::Redo }
+    }
+
+    /// The log's own files are to be synced, whatever else would do.
+    #[must_use]
+    pub fn into_log(mut self) -> Self {
+        self.tail = None;
+        self
     }
 
     fn sync(&self) -> Result<(), DiskError> {
@@ -82,6 +111,14 @@ impl PendingFlush {
             Some(parent) if self.folders.parent => disk.sync_dir(parent),
             _ => Ok(()),
         }
+    }
+}
+
+impl Flushed {
+    /// Whether everything that the flush was for has come into the log's own files for good.
+    #[must_use]
+    pub fn is_in_log(&self) -> bool {
+        self.way == Way::Log && self.synced.is_ok()
     }
 }
 
@@ -107,6 +144,7 @@ impl Log {
             segments: Vec::new(),
             up_to: self.durable.recovery_point,
             generation: self.durable.generation,
+            tail: None,
         }
     }
 
@@ -129,6 +167,13 @@ impl Log {
             return Err(error);
         }
         if flushed.generation != self.durable.generation {
+            return Ok(());
+        }
+        if flushed.way == Way::Redo {
+            self.durable.redo_point = self.durable.redo_point.max(flushed.up_to);
+            for syncing in flushed.segments {
+                self.active_mut().redone(syncing);
+            }
             return Ok(());
         }
         for syncing in flushed.segments {
@@ -185,7 +230,9 @@ impl Log {
         active.keep_indexes();
         self.producers.skip_to(self.end);
         self.snapshots.take_now(&self.place, &self.producers)?;
-        let Some(mut pending) = self.collect(Role::Sealed)? else { return Ok(None) };
+        let Some(mut pending) = self.collect(Role::Sealed)?.map(PendingFlush::into_log) else {
+            return Ok(None);
+        };
         if self.snapshots.contains(self.end) {
             pending.files.push(self.place.open(self.end, SNAPSHOT)?);
         }
@@ -209,14 +256,22 @@ impl Log {
         if files.is_empty() && !folders.own && !self.epochs.unsaved() && !is_behind {
             return Ok(None);
         }
+        let epochs = self.epochs.unsaved().then(|| self.epochs.entries().to_vec());
+        let tail = match (&files[..], &segments[..]) {
+            ([file], [syncing]) if epochs.is_none() && !folders.own && !folders.parent => {
+                self.active().tail(*syncing, file)
+            }
+            _ => None,
+        };
         Ok(Some(PendingFlush {
             place: self.place.clone(),
             files,
             folders,
-            epochs: self.epochs.unsaved().then(|| self.epochs.entries().to_vec()),
+            epochs,
             segments,
             up_to: self.end,
             generation: self.durable.generation,
+            tail,
         }))
     }
 }

@@ -46,6 +46,8 @@ pub struct Log {
 pub(crate) struct Durable {
     /// Everything below is.
     pub recovery_point: Offset,
+    /// Everything below is, if not here, then in a redo file.
+    pub redo_point: Offset,
     /// Counts truncations: a flush that began before one says nothing about what came after.
     pub generation: u64,
     /// Whether names in the folder have changed.
@@ -73,11 +75,18 @@ impl Durable {
         let unsynced = stop == Stop::Unclean;
         Self {
             recovery_point,
+            redo_point: recovery_point,
             generation: 0,
             folder_unsynced: unsynced,
             name_unsynced: unsynced,
             failed: None,
         }
+    }
+
+    /// The log ends here now.
+    pub fn goes_back_to(&mut self, end: Offset) {
+        self.recovery_point = self.recovery_point.min(end);
+        self.redo_point = self.redo_point.min(end);
     }
 
     pub fn check(&self) -> Result<(), DiskError> {
@@ -242,10 +251,16 @@ impl Log {
         self.end
     }
 
-    /// Everything below is on the disk for good.
+    /// Everything below is on the disk for good, in the log's own files.
     #[must_use]
     pub fn recovery_point(&self) -> Offset {
         self.durable.recovery_point
+    }
+
+    /// Everything below is on the disk for good, in the log's own files or in a [redo file](crate::redo).
+    #[must_use]
+    pub fn durable_end(&self) -> Offset {
+        self.durable.recovery_point.max(self.durable.redo_point)
     }
 
     /// Bytes of all batches.
@@ -388,6 +403,11 @@ impl Log {
         if active.base() == base {
             return Ok(());
         }
+        if self.durable.redo_point > self.durable.recovery_point {
+            // No later segment may outlive batches that are on the disk only in a redo file: they could not be put back
+            // before it.
+            active.file(&self.place)?.sync().map_err(DiskError::hardened)?;
+        }
         active.seal(&self.place)?;
         let segment = Segment::create(&self.place, base, &self.config, wall_ms)?;
         self.segments.push(segment);
@@ -398,6 +418,10 @@ impl Log {
 
     pub(crate) fn active(&self) -> &Segment {
         self.segments.last().expect("there is always an active segment")
+    }
+
+    pub(crate) fn active_mut(&mut self) -> &mut Segment {
+        self.segments.last_mut().expect("there is always an active segment")
     }
 
     /// Index of the segment that `offset` lies in.

@@ -19,6 +19,7 @@ use crate::frame::{Frame, Walk};
 use crate::index::{AbortedTransaction, Loaded, OffsetIndex, TimeIndex, TimestampAt};
 use crate::marks::{Mark, Marks, Stops};
 use crate::place::{self, LOG, OFFSET_INDEX, Place, TIME_INDEX, TRANSACTION_INDEX};
+use crate::redo::Tail;
 use indexes::Indexes;
 
 /// Batches written by one system call at most.
@@ -62,6 +63,8 @@ struct Age {
 struct Unsynced {
     batches: bool,
     indexes: bool,
+    /// What is on the disk up to here, in the file or in a redo file.
+    from: u32,
 }
 
 /// Whether a segment is the last one. The indexes of the active segment are made anew after a crash, so a flush leaves
@@ -122,7 +125,7 @@ impl Segment {
             marks: Marks::at(Mark { next: base, position: 0 }),
             stops: Stops::default(),
             age: Age { first_timestamp: None, created_ms: wall_ms, jitter_ms: config.jitter_ms(base.0) },
-            unsynced: Unsynced { batches: true, indexes: false },
+            unsynced: Unsynced { batches: true, ..Unsynced::default() },
         };
         segment.reserve(config, 0);
         Ok(segment)
@@ -148,7 +151,7 @@ impl Segment {
             marks: Marks::default(),
             stops: Stops::default(),
             age: Age { first_timestamp: None, created_ms: wall_ms, jitter_ms: config.jitter_ms(base.0) },
-            unsynced: Unsynced::default(),
+            unsynced: Unsynced { from: size, ..Unsynced::default() },
         })
     }
 
@@ -171,7 +174,7 @@ impl Segment {
             marks: Marks::default(),
             stops: Stops::default(),
             age: Age { first_timestamp: None, created_ms: wall_ms, jitter_ms: config.jitter_ms(base.0) },
-            unsynced: Unsynced { batches: true, indexes: true },
+            unsynced: Unsynced { batches: true, indexes: true, from: 0 },
         })
     }
 
@@ -512,6 +515,7 @@ impl Segment {
             file.truncate(u64::from(position))?;
             self.size = position;
             self.unsynced.batches = true;
+            self.unsynced.from = self.unsynced.from.min(position);
         }
         self.reserved = self.size;
         self.stops.forget();
@@ -547,8 +551,26 @@ impl Segment {
         Ok(Syncing { base: self.base, size: self.size, role })
     }
 
+    /// The batches that a redo file could take instead of a sync.
+    pub fn tail(&self, syncing: Syncing, file: &Arc<dyn DiskFile>) -> Option<Tail> {
+        if syncing.base != self.base || syncing.role != Role::Active {
+            return None;
+        }
+        let position = self.unsynced.from;
+        let length = syncing.size.checked_sub(position)?;
+        Some(Tail { file: Arc::clone(file), base: self.base, position, length })
+    }
+
+    /// What was collected is in a redo file.
+    pub fn redone(&mut self, syncing: Syncing) {
+        if syncing.base == self.base {
+            self.unsynced.from = self.unsynced.from.max(syncing.size);
+        }
+    }
+
     /// What was collected is on the disk for good.
     pub fn synced(&mut self, syncing: Syncing) {
+        self.unsynced.from = self.unsynced.from.max(syncing.size);
         if syncing.size == self.size {
             self.unsynced.batches = false;
         }

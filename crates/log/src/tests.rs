@@ -9,4 +9,4 @@ mod log;
 mod model;
 mod segments;
 mod session;
-mod support;
+pub(crate) mod support;

@@ -65,7 +65,7 @@ impl Log {
         self.end = last.truncate_to(&self.place, offset, end, now.wall_ms)?;
         last.file(&self.place)?.sync()?;
         self.start = self.start.min(self.end);
-        self.durable.recovery_point = self.durable.recovery_point.min(self.end);
+        self.durable.goes_back_to(self.end);
         self.epochs.truncate_from_end(self.end);
         self.reload_producers(now)
     }
@@ -83,7 +83,7 @@ impl Log {
         self.place.disk.sync_dir(&self.place.dir)?;
         self.start = offset;
         self.end = offset;
-        self.durable.recovery_point = self.durable.recovery_point.min(offset);
+        self.durable.goes_back_to(offset);
         self.epochs.clear();
         self.producers = Producers::empty_at(offset);
         Ok(())

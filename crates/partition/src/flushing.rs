@@ -19,11 +19,13 @@ const CLOSE_ATTEMPTS: u32 = 20_000;
 pub struct Flushing {
     /// One is under way.
     running: bool,
-    /// A segment has been sealed since the last one began: a recovery should not have to read it. Or the last one has
-    /// come to nothing.
+    /// A segment has been sealed since the last one began: a recovery should not have to read it.
     sealed: bool,
     /// The last one found no room or no descriptor: the next does not begin before somebody looks after the partition.
     held: bool,
+    /// One is due that goes to the log's own files, where a redo file would do: to free that one, or since the last has
+    /// come to nothing.
+    settle: bool,
     /// Since when there has been something that is not on the disk.
     since: Option<Now>,
     end: End,
@@ -85,21 +87,28 @@ impl Partition {
         if self.unflushed() < self.settings.flush_messages {
             self.log.end_offset()
         } else {
-            self.log.recovery_point().max(self.high_watermark)
+            self.log.durable_end().max(self.high_watermark)
         }
     }
 
     fn unflushed(&self) -> i64 {
-        self.log.end_offset().0 - self.log.recovery_point().0
+        self.log.end_offset().0 - self.log.durable_end().0
     }
 
     /// Begins a flush where one is due and none is running.
     pub(crate) fn begin_flush(&mut self, out: &mut Vec<Output>) -> Result<(), DiskError> {
-        let due = self.flushing.sealed || self.unflushed() >= self.settings.flush_messages;
+        let Flushing { sealed, settle, .. } = self.flushing;
+        let due = sealed || settle || self.unflushed() >= self.settings.flush_messages;
         if due && !self.flushing.held {
             self.flush(out)?;
         }
         Ok(())
+    }
+
+    /// Brings what stands in a redo file into the log's own files.
+    pub(crate) fn settle(&mut self, out: &mut Vec<Output>) -> Result<(), DiskError> {
+        self.flushing.settle = true;
+        self.begin_flush(out)
     }
 
     /// Begins a flush of everything that is not on the disk, unless one is running.
@@ -112,9 +121,10 @@ impl Partition {
         match self.log.prepare_flush() {
             Ok(Some(pending)) => {
                 self.flushing.running = true;
-                out.push(Output::Flush(pending));
+                let settle = std::mem::take(&mut self.flushing.settle);
+                out.push(Output::Flush(if settle { pending.into_log() } else { pending }));
             }
-            Ok(None) => {}
+            Ok(None) => self.flushing.settle = false,
             Err(error) if error.is_passing() => self.hold_flushes(&error),
             Err(error) => return Err(error),
         }
@@ -124,7 +134,7 @@ impl Partition {
     /// What has been written stays as it is, and is flushed later.
     fn hold_flushes(&mut self, error: &DiskError) {
         self.shortage.note(self.id, error);
-        self.flushing.sealed = true;
+        self.flushing.settle = true;
         self.flushing.held = true;
     }
 

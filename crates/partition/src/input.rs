@@ -28,6 +28,8 @@ pub enum Input {
     Look,
     /// A flush that was put out has ended.
     Flushed(Flushed),
+    /// What a redo file has of the log is to come into the log's own files, so that the redo file can be used again.
+    Settle,
     /// Close the log in good order. Whoever waits is refused, and [`crate::Output::Closed`] ends it.
     Close,
 }

@@ -11,7 +11,8 @@ use crate::transactions::VerificationGuard;
 pub enum Output {
     /// The reply to a question.
     Reply(Ticket, Reply),
-    /// Run this on a thread that may wait for the disk, and come back with [`crate::Input::Flushed`]. One at a time.
+    /// Run this on a thread that may wait for the disk, alone or in a redo file with those of other partitions, and come
+    /// back with [`crate::Input::Flushed`]. One at a time.
     Flush(PendingFlush),
     /// The log is closed, and everything in it on the disk for good.
     Closed,

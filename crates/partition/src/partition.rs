@@ -112,8 +112,9 @@ impl Partition {
                     false => self.begin_flush(out),
                 }
             }
-            Input::Flushed(_) if self.offline => Ok(()),
+            Input::Flushed(_) | Input::Settle if self.offline => Ok(()),
             Input::Flushed(flushed) => self.flushed(flushed, out),
+            Input::Settle => self.settle(out),
             Input::Close => self.close(out),
         };
         if let Err(error) = outcome {

@@ -11,8 +11,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use ottla_broker::core::Input;
-use ottla_log::PendingFlush;
-use ottla_protocol::PartitionId;
+use ottla_broker::disk_work::DiskWork;
 use ottla_protocol::time::Deadline;
 use tokio::net::TcpStream;
 use tokio::runtime::LocalOptions;
@@ -84,9 +83,9 @@ fn run<M: Serves + 'static>(wiring: Wiring, make: impl FnOnce() -> M) -> io::Res
         .max_blocking_threads(DISK_THREADS_MAX)
         .thread_name(format!("{name}-disk"))
         .build_local(LocalOptions::default())?;
-    let (flushes, flush_queue) = tokio::sync::mpsc::unbounded_channel();
+    let (disk_work, disk_queue) = tokio::sync::mpsc::unbounded_channel();
     let tools = Tools {
-        flushes,
+        disk_work,
         clock,
         limits,
         posts,
@@ -97,10 +96,9 @@ fn run<M: Serves + 'static>(wiring: Wiring, make: impl FnOnce() -> M) -> io::Res
     let desk = Rc::new(Desk::new(make(), tools));
     runtime.block_on(async {
         let time = spawn_local(keep_time(Rc::clone(&desk)));
-        let flushes = spawn_local(run_flushes(Rc::clone(&desk), flush_queue));
+        let disk = spawn_local(run_disk_work(Rc::clone(&desk), disk_queue));
         let inbox = spawn_local(serve_inbox(desk, inbox));
-        let ended =
-            tokio::select! { ended = time => ended, ended = flushes => ended, ended = inbox => ended };
+        let ended = tokio::select! { ended = time => ended, ended = disk => ended, ended = inbox => ended };
         if let Err(error) = ended
             && let Ok(panic) = error.try_into_panic()
         {
@@ -110,17 +108,14 @@ fn run<M: Serves + 'static>(wiring: Wiring, make: impl FnOnce() -> M) -> io::Res
     Ok(())
 }
 
-/// Runs each flush on a thread that may wait for the disk, as many at a time as there are such threads.
-async fn run_flushes<M: Serves + 'static>(
-    desk: Rc<Desk<M>>,
-    mut queue: UnboundedReceiver<(PartitionId, PendingFlush)>,
-) {
-    while let Some((partition, pending)) = queue.recv().await {
+/// Does each piece of work on a thread that may wait for the disk, as many at a time as there are such threads.
+async fn run_disk_work<M: Serves + 'static>(desk: Rc<Desk<M>>, mut queue: UnboundedReceiver<DiskWork>) {
+    while let Some(work) = queue.recv().await {
         let desk = Rc::clone(&desk);
         spawn_local(async move {
             // A join error means that the runtime is ending; the log is then closed without this flush.
-            if let Ok(flushed) = tokio::task::spawn_blocking(|| pending.run()).await {
-                desk.step(Input::Flushed(partition, flushed));
+            if let Ok(done) = tokio::task::spawn_blocking(|| work.run()).await {
+                desk.step(Input::DiskDone(done));
                 desk.tools.posts.send();
             }
         });

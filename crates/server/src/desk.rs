@@ -12,9 +12,9 @@ use std::task::Waker;
 
 use bytes::{Bytes, BytesMut};
 use ottla_broker::core::{Input, Output, SessionId};
-use ottla_log::PendingFlush;
+use ottla_broker::disk_work::DiskWork;
+use ottla_protocol::Now;
 use ottla_protocol::time::Deadline;
-use ottla_protocol::{Now, PartitionId};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::clock::Clock;
@@ -49,8 +49,8 @@ pub struct Tools {
     pub posts: Posts,
     /// What is read from sockets comes here first.
     pub buffer: RefCell<BytesMut>,
-    /// Flushes for the task that runs them; at most one for each partition.
-    pub flushes: UnboundedSender<(PartitionId, PendingFlush)>,
+    /// Work for the task that has it done; at most one flush for each partition.
+    pub disk_work: UnboundedSender<DiskWork>,
     /// Frames that have begun.
     pub begun: Begun,
     /// Log lines about connections that break rules.
@@ -212,7 +212,7 @@ impl<M: Serves> Desk<M> {
                 Output::ToCore(core, message) => self.tools.posts.to_core(core, message),
                 Output::ToControl(input) => self.tools.posts.to_control(input),
                 // When nobody runs flushes any more the core is ending, and closes its logs itself.
-                Output::Flush(partition, pending) => drop(self.tools.flushes.send((partition, pending))),
+                Output::DiskWork(work) => drop(self.tools.disk_work.send(work)),
             }
         }
         self.outputs.set(outputs);

@@ -156,7 +156,7 @@ impl Machine for Fake {
                     }
                 }
             }
-            Input::Message(_) | Input::Flushed(..) => {}
+            Input::Message(_) | Input::DiskDone(_) => {}
         }
     }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use ottla_log::checkpoint::{OffsetCheckpoint, Offsets};
 use ottla_log::directory::{LogDirectory, PartitionFolder, deleted_name, folder_name, stray_name};
-use ottla_log::{Disk, DiskError, Log, LogConfig, OpenHint, Stop, partition_metadata};
+use ottla_log::{Disk, DiskError, Log, LogConfig, OpenHint, Stop, partition_metadata, redo};
 use ottla_protocol::{Now, Offset, PartitionId, TopicId, Uuid};
 
 /// See the module.
@@ -76,11 +76,11 @@ pub struct CheckpointRow {
 
 impl Directory {
     /// Reads the markers and checkpoints of a locked directory. The marker of a clean end is taken away, so that a
-    /// crash from now on counts as one (KAFKA-10471).
+    /// crash from now on counts as one (KAFKA-10471). Without one, logs get back from the redo files what they have lost.
     ///
     /// # Errors
     /// The disk's.
-    pub fn open(log_directory: LogDirectory, id: Uuid) -> Result<Self, DiskError> {
+    pub fn open(log_directory: LogDirectory, id: Uuid, now: Now) -> Result<Self, DiskError> {
         let marker = log_directory.take_clean_shutdown()?;
         let read = |checkpoint: OffsetCheckpoint| {
             // A torn checkpoint is as good as none: everything is recovered.
@@ -99,6 +99,12 @@ impl Directory {
             log_starts: read(OffsetCheckpoint::LogStart)?,
             high_watermarks: read(OffsetCheckpoint::Replication)?,
         };
+        let LogDirectory { disk, path, .. } = &log_directory;
+        if recovered.clean {
+            redo::remove(&**disk, path)?;
+        } else {
+            redo::restore(disk, path, &recovered.recovery_points, now)?;
+        }
         Ok(Self { log_directory, id, recovered })
     }
 }

@@ -5,14 +5,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
-use ottla_broker::core::{Chunk, CoreId, Input, Output, SessionId, owner};
+use ottla_broker::core::{Chunk, CoreId, Input, Output, SessionId};
+use ottla_broker::disk_work::DiskWork;
 use ottla_broker::node::{Birth, Node};
 use ottla_broker::{Control, Core, Shard, control, home};
-use ottla_log::{Disk, MemoryDisk, PendingFlush};
+use ottla_log::{Disk, MemoryDisk};
 use ottla_metadata::config::NodeConfig;
 use ottla_protocol::codec::{Reader, Writer};
 use ottla_protocol::header::{RequestHeader, ResponseHeader};
-use ottla_protocol::{Message, Now, PartitionId, Request, Uuid};
+use ottla_protocol::{Message, Now, Request, Uuid};
 use ottla_raft::random::Random;
 
 /// How many cores the node has.
@@ -43,7 +44,7 @@ pub struct World {
     pub reasons: Vec<&'static str>,
     pub stages: Vec<control::Stage>,
     /// Flushes wait here for the test while it is `Some`.
-    pub held: Option<Vec<(PartitionId, PendingFlush)>>,
+    pub held: Option<Vec<(CoreId, DiskWork)>>,
     /// Why the node ended itself.
     pub fatal: Option<String>,
     pub finished: bool,
@@ -205,7 +206,7 @@ impl World {
         let mut out = Vec::new();
         self.cores[usize::from(core.0)].step(self.now, input, &mut out);
         for output in out {
-            self.follow(output);
+            self.follow(core, output);
         }
     }
 
@@ -219,7 +220,7 @@ impl World {
         }
     }
 
-    fn follow(&mut self, output: Output) {
+    fn follow(&mut self, from: CoreId, output: Output) {
         match output {
             Output::Write { session, chunks } => {
                 let sent = self.sent.entry(session).or_default();
@@ -235,25 +236,20 @@ impl World {
                 self.reasons.push(why);
             }
             Output::ToCore(core, message) => self.tell(core, Input::Message(message)),
-            Output::Flush(partition, pending) => match &mut self.held {
-                Some(held) => held.push((partition, pending)),
-                None => self.flush(partition, pending),
+            Output::DiskWork(work) => match &mut self.held {
+                Some(held) => held.push((from, work)),
+                None => self.tell(from, Input::DiskDone(work.run())),
             },
             Output::ToControl(input) => self.to_control.push_back(input),
         }
-    }
-
-    fn flush(&mut self, partition: PartitionId, pending: PendingFlush) {
-        let flushed = Input::Flushed(partition, pending.run());
-        self.tell(owner(partition, CORES), flushed);
     }
 
     /// Runs the flushes that are held, and says how many there were.
     pub fn run_held(&mut self) -> usize {
         let held = self.held.replace(Vec::new()).unwrap();
         let count = held.len();
-        for (partition, pending) in held {
-            self.flush(partition, pending);
+        for (core, work) in held {
+            self.tell(core, Input::DiskDone(work.run()));
         }
         self.settle();
         count

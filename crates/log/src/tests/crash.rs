@@ -3,12 +3,15 @@
 //! Whatever is there then must be what was appended, in order and without gaps; everything that was flushed must be
 //! there; producers, transactions and epochs must be what the batches that are left say; and the log must go on.
 
+use std::sync::Arc;
+
 use ottla_protocol::Offset;
 
 use super::session::*;
 use super::support::*;
 use crate::disk::{Crash, Injected, MemoryDisk};
-use crate::{LogConfig, OpenHint, Stop};
+use crate::redo::{self, Restored};
+use crate::{Disk, LogConfig, Offsets, OpenHint, Stop};
 
 fn script(seed: u64, length: usize, menu: &[fn(u64) -> Op]) -> Vec<Op> {
     let mut dice = Dice(seed);
@@ -37,6 +40,21 @@ const CUTTING: &[fn(u64) -> Op] = &[
     Op::Truncate,
     |_| Op::NewEpoch,
     |_| Op::Flush,
+];
+
+const SHARING: &[fn(u64) -> Op] = &[
+    Op::Append,
+    |_| Op::Redo,
+    Op::Append,
+    |_| Op::Redo,
+    Op::Transact,
+    |_| Op::Redo,
+    Op::Append,
+    |_| Op::Redo,
+    Op::Append,
+    |_| Op::Redo,
+    |_| Op::Settle,
+    |_| Op::NewEpoch,
 ];
 
 const STARTING_OVER: &[fn(u64) -> Op] =
@@ -70,10 +88,13 @@ fn run_until(n: u64, config: LogConfig, seed: u64, ops: &[Op]) -> Option<(Sessio
     None
 }
 
-fn check(session: &Session, possible: &[Possible], crash: Crash, depth: Depth) -> Injected {
+fn check(session: &Session, possible: &[Possible], crash: Crash, depth: Depth) -> (Injected, Restored) {
     let recovery_point = session.recovery_point;
     let disk: MemoryDisk = session.disk.fork();
     disk.reboot(crash);
+    let shared: Arc<dyn Disk> = Arc::new(disk.clone());
+    let recovery_points = Offsets::from([(("topic".to_owned(), 0), recovery_point)]);
+    let restored = redo::restore(&shared, "/data".as_ref(), &recovery_points, now()).unwrap();
     let hint =
         OpenHint { stop: Stop::Unclean, recovery_point, log_start: possible[0].starts.0.min(session.start) };
     let mut log = open(&disk, session.config, hint);
@@ -105,7 +126,7 @@ fn check(session: &Session, possible: &[Possible], crash: Crash, depth: Depth) -
     assert_eq!(log.recovered().checked, 0);
     assert_eq!(log.end_offset(), Offset(end.0 + 1));
     compare(&mut log, &all, depth);
-    disk.injected()
+    (disk.injected(), restored)
 }
 
 fn crashes(seed: u64) -> [Crash; 6] {
@@ -120,8 +141,9 @@ fn crashes(seed: u64) -> [Crash; 6] {
 }
 
 /// Every change of every script, every way to crash.
-fn everywhere(config: LogConfig, menu: &[fn(u64) -> Op], depth: Depth) {
+fn everywhere(config: LogConfig, menu: &[fn(u64) -> Op], depth: Depth) -> Restored {
     let mut total = Injected::default();
+    let mut redone = Restored::default();
     let mut stops = 0;
     for seed in 0..3 {
         let ops = script(seed, 30, menu);
@@ -129,7 +151,9 @@ fn everywhere(config: LogConfig, menu: &[fn(u64) -> Op], depth: Depth) {
             let Some((session, possible)) = run_until(n, config, seed, &ops) else { break };
             stops += 1;
             for crash in crashes(seed * 10_000 + n) {
-                let injected = check(&session, &possible, crash, depth);
+                let (injected, restored) = check(&session, &possible, crash, depth);
+                redone.logs += restored.logs;
+                redone.batches += restored.batches;
                 total.crashes += injected.crashes;
                 total.torn_writes += injected.torn_writes;
                 total.lost_changes += injected.lost_changes;
@@ -141,29 +165,37 @@ fn everywhere(config: LogConfig, menu: &[fn(u64) -> Op], depth: Depth) {
         total.crashes >= stops * 6 && total.torn_writes > stops && total.lost_changes > stops,
         "{total:?}"
     );
+    redone
 }
 
 #[test]
 fn a_log_that_grows_survives_a_crash_anywhere() {
-    everywhere(small(), APPENDING, Depth::Whole);
+    let _ = everywhere(small(), APPENDING, Depth::Whole);
+}
+
+#[test]
+fn a_log_gets_back_from_a_redo_file_what_a_crash_has_taken() {
+    let config = LogConfig { segment_bytes: 2000, ..small() };
+    let restored = everywhere(config, SHARING, Depth::Whole);
+    assert!(restored.logs > 500 && restored.batches > 50, "{restored:?}");
 }
 
 #[test]
 fn a_preallocated_log_survives_a_crash_anywhere() {
-    everywhere(LogConfig { preallocate_bytes: 300, ..small() }, APPENDING, Depth::Whole);
+    let _ = everywhere(LogConfig { preallocate_bytes: 300, ..small() }, APPENDING, Depth::Whole);
 }
 
 #[test]
 fn a_log_that_is_cut_survives_a_crash_anywhere() {
-    everywhere(small(), CUTTING, Depth::Whole);
+    let _ = everywhere(small(), CUTTING, Depth::Whole);
 }
 
 #[test]
 fn a_log_that_starts_over_survives_a_crash_anywhere() {
-    everywhere(small(), STARTING_OVER, Depth::AfterRetention);
+    let _ = everywhere(small(), STARTING_OVER, Depth::AfterRetention);
 }
 
 #[test]
 fn a_log_that_lets_old_records_go_survives_a_crash_anywhere() {
-    everywhere(LogConfig { retention_bytes: Some(900), ..small() }, RETAINING, Depth::AfterRetention);
+    let _ = everywhere(LogConfig { retention_bytes: Some(900), ..small() }, RETAINING, Depth::AfterRetention);
 }

@@ -3,6 +3,9 @@
 //! The model knows what was appended, what was promised to be on the disk, and what each list of batches says about
 //! producers, transactions and epochs.
 
+use std::path::Path;
+use std::sync::Arc;
+
 use ottla_protocol::batch::{ControlType, StampedBatch};
 use ottla_protocol::{LeaderEpoch, Offset, ProducerId};
 
@@ -10,7 +13,8 @@ use super::support::*;
 use crate::disk::MemoryDisk;
 use crate::producers::{MarkerKind, ProducerEntry};
 use crate::{
-    AbortedTransaction, DiskError, Epochs, FirstBatch, Log, LogConfig, OpenHint, Producers, ReadLimit, Stop,
+    AbortedTransaction, DiskError, Epochs, FirstBatch, Log, LogConfig, OpenHint, Producers, ReadLimit,
+    RedoFile, RedoTarget, RedoWrite, Stop, partition_metadata, redo,
 };
 
 /// Something that is done to a log.
@@ -20,6 +24,10 @@ pub(super) enum Op {
     Transact(u64),
     NewEpoch,
     Flush,
+    /// As Flush, but into a redo file where that will do.
+    Redo,
+    /// What is in the redo file comes into the log, and the file is begun anew.
+    Settle,
     Roll,
     Truncate(u64),
     TruncateFully(u64),
@@ -39,6 +47,10 @@ pub(super) struct Session {
     pub end: Offset,
     /// What the recovery-point checkpoint would say.
     pub recovery_point: Offset,
+    pub redo: Option<RedoFile>,
+    /// How many flushes went into the redo file.
+    pub redone: usize,
+    redo_sequence: u64,
     epoch: i32,
     producers: [Client; 3],
     dice: Dice,
@@ -63,7 +75,10 @@ pub(super) struct Possible {
 
 impl Session {
     pub fn new(disk: MemoryDisk, config: LogConfig, seed: u64) -> Result<Self, (Box<Self>, DiskError)> {
-        let log = try_open(&disk, config, OpenHint::NOTHING);
+        let log = try_open(&disk, config, OpenHint::NOTHING).and_then(|log| {
+            partition_metadata::write_unsynced(&disk, DIR.as_ref(), partition().topic)?;
+            Ok(log)
+        });
         let mut session = Self {
             disk,
             config,
@@ -72,6 +87,9 @@ impl Session {
             start: Offset(0),
             end: Offset(0),
             recovery_point: Offset(0),
+            redo: None,
+            redone: 0,
+            redo_sequence: 1,
             epoch: 0,
             producers: [Client::default(); 3],
             dice: Dice(seed),
@@ -104,6 +122,15 @@ impl Session {
                 Ok(())
             }
             Op::Flush => self.done(|log| log.flush(), vec![before]),
+            Op::Redo => self.redo(),
+            Op::Settle => {
+                self.done(|log| log.flush(), vec![before])?;
+                self.redo_sequence += 1;
+                if let Some(redo) = &mut self.redo {
+                    redo.renew(self.redo_sequence);
+                }
+                Ok(())
+            }
             Op::Roll => self.done(|log| log.roll(now()), vec![before]),
             Op::Truncate(n) => self.truncate(n),
             Op::TruncateFully(n) => self.truncate_fully(n),
@@ -124,7 +151,7 @@ impl Session {
     }
 
     pub fn as_it_is(&self) -> Possible {
-        let flushed = self.log.as_ref().map_or(self.recovery_point, Log::recovery_point);
+        let flushed = self.log.as_ref().map_or(self.recovery_point, Log::durable_end);
         Possible { batches: self.batches.clone(), least_end: flushed, starts: (self.start, self.start) }
     }
 
@@ -135,6 +162,29 @@ impl Session {
     ) -> Result<(), (DiskError, Vec<Possible>)> {
         act(self.log()).map_err(|error| (error, possible))?;
         self.recovery_point = self.log().recovery_point();
+        Ok(())
+    }
+
+    fn redo(&mut self) -> Result<(), (DiskError, Vec<Possible>)> {
+        let before = self.as_it_is();
+        let pending = self.log().prepare_flush().map_err(|error| (error, vec![before.clone()]))?;
+        let Some(pending) = pending else { return Ok(()) };
+        if pending.redo_bytes().is_none() {
+            return self.done(|log| log.finish_flush(pending.run()), vec![before]);
+        }
+        let target = match self.redo.take() {
+            Some(file) => RedoTarget::Open(file),
+            None => {
+                let path = Path::new(DIR).with_file_name(redo::file_name(0, 0));
+                RedoTarget::New { disk: Arc::new(self.disk.clone()), path, sequence: self.redo_sequence }
+            }
+        };
+        let done = RedoWrite::new(target, vec![(partition(), pending)]).run();
+        self.redo = done.file;
+        self.redone += 1;
+        let (_, flushed) = done.flushed.into_iter().next().expect("it was one");
+        self.done(|log| log.finish_flush(flushed), vec![before])?;
+        assert_eq!(self.log().durable_end(), self.end, "what is in the redo file counts");
         Ok(())
     }
 

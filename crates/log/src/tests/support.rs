@@ -7,16 +7,16 @@ use ottla_protocol::batch::{
     Attributes, BatchBuilder, BatchFields, Batches, ControlType, RecordParts, StampedBatch, TransactionMarker,
 };
 use ottla_protocol::compression::Codecs;
-use ottla_protocol::{LeaderEpoch, Now, Offset, ProducerEpoch, ProducerId};
+use ottla_protocol::{LeaderEpoch, Now, Offset, PartitionId, ProducerEpoch, ProducerId, Uuid};
 
 use crate::disk::{Disk, MemoryDisk};
 use crate::{DiskError, Log, LogConfig, OpenHint, ReadLimit};
 
-pub(super) const DIR: &str = "/data/topic-0";
+pub(crate) const DIR: &str = "/data/topic-0";
 
 /// A batch to be made.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Recipe {
+pub(crate) struct Recipe {
     pub base: i64,
     pub records: i32,
     pub epoch: i32,
@@ -65,7 +65,7 @@ impl Recipe {
 }
 
 /// The end of a producer's transaction.
-pub(super) fn marker(
+pub(crate) fn marker(
     at: (i64, i32),
     producer: (i64, i16),
     end: ControlType,
@@ -81,32 +81,32 @@ pub(super) fn marker(
 }
 
 /// A disk with a log directory on it.
-pub(super) fn disk() -> MemoryDisk {
+pub(crate) fn disk() -> MemoryDisk {
     let disk = MemoryDisk::new();
     disk.create_dir("/data".as_ref()).unwrap();
     disk.sync_dir("/".as_ref()).unwrap();
     disk
 }
 
-pub(super) fn now() -> Now {
+pub(crate) fn now() -> Now {
     Now { monotonic_us: 0, wall_ms: 1_000_000 }
 }
 
-pub(super) fn try_open(disk: &MemoryDisk, config: LogConfig, hint: OpenHint) -> Result<Log, DiskError> {
+pub(crate) fn try_open(disk: &MemoryDisk, config: LogConfig, hint: OpenHint) -> Result<Log, DiskError> {
     Log::open(Arc::new(disk.clone()), PathBuf::from(DIR), config, hint, now())
 }
 
-pub(super) fn open(disk: &MemoryDisk, config: LogConfig, hint: OpenHint) -> Log {
+pub(crate) fn open(disk: &MemoryDisk, config: LogConfig, hint: OpenHint) -> Log {
     try_open(disk, config, hint).unwrap()
 }
 
 /// A log with small segments and dense indexes, in which much happens.
-pub(super) fn small() -> LogConfig {
+pub(crate) fn small() -> LogConfig {
     LogConfig { segment_bytes: 700, index_interval_bytes: 150, ..LogConfig::default() }
 }
 
 /// Every batch of the log from its start on, read through slices.
-pub(super) fn contents(log: &mut Log) -> Vec<u8> {
+pub(crate) fn contents(log: &mut Log) -> Vec<u8> {
     let mut all = Vec::new();
     let mut from = log.start_offset();
     while from < log.end_offset() {
@@ -119,27 +119,32 @@ pub(super) fn contents(log: &mut Log) -> Vec<u8> {
 }
 
 /// The batches as they would lie one behind the other.
-pub(super) fn joined<'a>(batches: impl IntoIterator<Item = &'a StampedBatch>) -> Vec<u8> {
+pub(crate) fn joined<'a>(batches: impl IntoIterator<Item = &'a StampedBatch>) -> Vec<u8> {
     batches.into_iter().flat_map(|batch| batch.to_bytes()).collect()
 }
 
-pub(super) fn bases(bytes: &[u8]) -> Vec<i64> {
+pub(crate) fn bases(bytes: &[u8]) -> Vec<i64> {
     Batches::new(bytes).map(|batch| batch.unwrap().header.base_offset.0).collect()
 }
 
+/// Whose log it is.
+pub(crate) fn partition() -> PartitionId {
+    PartitionId { topic: Uuid::from_random([3; 16]), index: 0 }
+}
+
 /// The path of one of the log's files.
-pub(super) fn path(name: &str) -> PathBuf {
+pub(crate) fn path(name: &str) -> PathBuf {
     Path::new(DIR).join(name)
 }
 
 /// The names of the log's files.
-pub(super) fn names(disk: &MemoryDisk) -> Vec<String> {
+pub(crate) fn names(disk: &MemoryDisk) -> Vec<String> {
     disk.list(DIR.as_ref()).unwrap().into_iter().map(|entry| entry.name).collect()
 }
 
 /// Numbers that look random and are always the same.
 #[derive(Clone, Debug)]
-pub(super) struct Dice(pub u64);
+pub(crate) struct Dice(pub u64);
 
 impl Dice {
     pub fn roll(&mut self, sides: u64) -> u64 {

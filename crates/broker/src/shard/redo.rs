@@ -1,0 +1,214 @@
+//! Which flushes of a core go into a redo file together.
+//!
+//! One write at a time for each directory: what comes meanwhile goes with the next. Two files: when one is full, the
+//! other is begun anew, and the partitions that have something in the full one are told to bring it into their logs.
+//! Invariant: a file is made or begun anew only when no partition relies on what is in it.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+
+use ottla_log::{PendingFlush, RedoFile, RedoTarget, RedoWrite, Redone, redo};
+use ottla_partition::Input;
+use ottla_protocol::{Now, PartitionId};
+
+use super::Shard;
+use crate::control::Directories;
+use crate::core::CoreId;
+use crate::disk_work::{DiskDone, DiskWork};
+
+/// The redo files of a core, by directory.
+#[derive(Debug, Default)]
+pub(super) struct Redo {
+    directories: BTreeMap<usize, Pair>,
+}
+
+/// The two files of a directory.
+#[derive(Debug)]
+struct Pair {
+    waiting: VecDeque<(PartitionId, PendingFlush)>,
+    /// A write is under way, and has the file that is being filled.
+    is_writing: bool,
+    /// The last write found no room or no descriptor; flushes go without until somebody looks again.
+    is_off: bool,
+    filling: Half,
+    other: Half,
+    /// Of the file that was begun last.
+    sequence: u64,
+}
+
+/// One file.
+#[derive(Debug, Default)]
+struct Half {
+    number: usize,
+    /// Absent while it is written to, and until it is made.
+    file: Option<RedoFile>,
+    /// Who has something in it that is not in the log's own files.
+    relying: BTreeSet<PartitionId>,
+}
+
+/// What comes next.
+enum Next {
+    Together(RedoWrite),
+    /// There is no file for them.
+    Alone(VecDeque<(PartitionId, PendingFlush)>),
+    /// These are to bring what they have in the full file into their logs.
+    Settle(BTreeSet<PartitionId>),
+}
+
+impl Shard {
+    /// Takes something to be done by somebody who may wait for the disk. To be asked when there is nothing else to do
+    /// just now, so that many flushes go together.
+    pub fn next_disk_work(&mut self, now: Now) -> Option<DiskWork> {
+        loop {
+            if let Some(work) = self.disk_work.pop_front() {
+                return Some(work);
+            }
+            let (directory, next) = self.redo.next(self.core, &self.directories)?;
+            match next {
+                Next::Together(write) => return Some(DiskWork::Redo(directory, write)),
+                Next::Alone(flushes) => {
+                    self.disk_work.extend(flushes.into_iter().map(|(id, flush)| DiskWork::Flush(id, flush)));
+                }
+                Next::Settle(partitions) => {
+                    for id in partitions {
+                        self.step(now, id, Input::Settle);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes in the end of what was to be done.
+    pub fn disk_done(&mut self, now: Now, done: DiskDone) {
+        let ended = match done {
+            DiskDone::Flush(id, flushed) => vec![(id, flushed)],
+            DiskDone::Redo(directory, Redone { file, flushed }) => {
+                self.redo.written(directory, file);
+                flushed
+            }
+        };
+        for (id, flushed) in ended {
+            if flushed.is_in_log() {
+                self.redo.forget(id);
+            }
+            self.step(now, id, Input::Flushed(flushed));
+            self.close_more(now);
+        }
+    }
+}
+
+impl Redo {
+    /// Takes a flush that may wait for others; one that cannot is the answer.
+    pub(super) fn take(
+        &mut self,
+        directory: usize,
+        id: PartitionId,
+        pending: PendingFlush,
+    ) -> Option<DiskWork> {
+        if pending.redo_bytes().is_none() {
+            return Some(DiskWork::Flush(id, pending));
+        }
+        self.directories.entry(directory).or_default().waiting.push_back((id, pending));
+        None
+    }
+
+    /// What comes next, and for which directory; `None` where nobody waits.
+    fn next(&mut self, core: CoreId, directories: &Directories) -> Option<(usize, Next)> {
+        let is_ready = |pair: &Pair| !pair.is_writing && !pair.waiting.is_empty();
+        let (&directory, pair) = self.directories.iter_mut().find(|(_, pair)| is_ready(pair))?;
+        let target = |number, sequence| {
+            let at = &directories.all()[directory].log_directory;
+            let path = at.path.join(redo::file_name(core.0.into(), number));
+            RedoTarget::New { disk: Arc::clone(&at.disk), path, sequence }
+        };
+        Some((directory, pair.next(target)))
+    }
+
+    fn written(&mut self, directory: usize, file: Option<RedoFile>) {
+        let Some(pair) = self.directories.get_mut(&directory) else { return };
+        pair.is_writing = false;
+        pair.is_off = file.is_none();
+        pair.filling.file = file;
+    }
+
+    /// Nothing of this partition is to be kept in a redo file: it is in its log, or there is no log any more.
+    pub(super) fn forget(&mut self, id: PartitionId) {
+        for pair in self.directories.values_mut() {
+            pair.filling.relying.remove(&id);
+            pair.other.relying.remove(&id);
+        }
+    }
+
+    /// There may be room or descriptors again.
+    pub(super) fn look_again(&mut self) {
+        for pair in self.directories.values_mut() {
+            pair.is_off = false;
+        }
+    }
+
+    /// Nothing more is written to a directory; what is in its files is for the next start.
+    pub(super) fn directory_failed(&mut self, directory: usize) {
+        self.directories.remove(&directory);
+    }
+}
+
+impl Default for Pair {
+    fn default() -> Self {
+        Self {
+            waiting: VecDeque::new(),
+            is_writing: false,
+            is_off: false,
+            filling: Half::default(),
+            other: Half { number: 1, ..Half::default() },
+            sequence: 0,
+        }
+    }
+}
+
+impl Pair {
+    /// `new` stands for a file to be made, by number and sequence.
+    fn next(&mut self, new: impl FnOnce(usize, u64) -> RedoTarget) -> Next {
+        if self.is_off {
+            return Next::Alone(std::mem::take(&mut self.waiting));
+        }
+        let flushes = self.fitting();
+        if !flushes.is_empty() {
+            self.is_writing = true;
+            self.filling.relying.extend(flushes.iter().map(|(id, _)| *id));
+            let target = match self.filling.file.take() {
+                Some(file) => RedoTarget::Open(file),
+                None => {
+                    self.sequence += 1;
+                    new(self.filling.number, self.sequence)
+                }
+            };
+            return Next::Together(RedoWrite::new(target, flushes));
+        }
+        if !self.other.relying.is_empty() {
+            return Next::Alone(std::mem::take(&mut self.waiting));
+        }
+        std::mem::swap(&mut self.filling, &mut self.other);
+        if let Some(file) = &mut self.filling.file {
+            self.sequence += 1;
+            file.renew(self.sequence);
+        }
+        Next::Settle(self.other.relying.clone())
+    }
+
+    /// Takes those of the waiting that find room in the file that is being filled.
+    fn fitting(&mut self) -> Vec<(PartitionId, PendingFlush)> {
+        let mut room = match &self.filling.file {
+            Some(file) => file.room(),
+            None if self.filling.relying.is_empty() => redo::NEW_ROOM,
+            // It has been given up, but what is in it still counts.
+            None => 0,
+        };
+        let mut flushes = Vec::new();
+        while let Some((_, flush)) = self.waiting.front() {
+            let Some(left) = flush.redo_bytes().and_then(|bytes| room.checked_sub(bytes)) else { break };
+            room = left;
+            flushes.extend(self.waiting.pop_front());
+        }
+        flushes
+    }
+}

@@ -3,6 +3,7 @@
 //! Each `become_…` is one action of the published model (TLA+ `kip_996`). Invariant: epoch, leader and vote are on
 //! the disk before the role that speaks of them exists.
 
+use ottla_log::DiskError;
 use ottla_protocol::time::{Deadline, Now};
 use ottla_protocol::{LeaderEpoch, NodeId, Refusal};
 
@@ -38,7 +39,7 @@ impl Raft {
                 _ if over && !self.shutting_down => self.become_prospective(now)?,
                 _ => return Ok(false),
             },
-            Role::Leader(_) if over || self.shutting_down => self.become_resigned(now)?,
+            Role::Leader(_) if over || self.shutting_down => self.become_resigned(now),
             Role::Resigned(_) if alone && !self.shutting_down => self.become_prospective(now)?,
             Role::Resigned(_) if over && !self.shutting_down => {
                 let next = self.next_epoch()?;
@@ -276,7 +277,12 @@ impl Raft {
         let ElectionState { epoch, voted, .. } = self.election;
         let election = ElectionState { epoch, leader: Some(self.config.me.id), voted };
         self.enter(election, Role::Leader(leader))?;
-        self.journal.append_control(now, epoch, &records)?;
+        let appended = self.journal.append_control(now, epoch, &records);
+        if appended.as_ref().is_err_and(DiskError::is_passing) {
+            // Who cannot say that it leads does not lead: others may, or it itself in another epoch.
+            self.become_resigned(now);
+        }
+        appended?;
         Ok(())
     }
 
@@ -298,38 +304,45 @@ impl Raft {
         records
     }
 
-    pub(crate) fn become_resigned(&mut self, now: Now) -> Result<(), Fatal> {
-        let Role::Leader(leader) = &self.role else { return Ok(()) };
+    /// Needs no disk: that this node led the epoch is there already.
+    pub(crate) fn become_resigned(&mut self, now: Now) {
+        let Role::Leader(leader) = &self.role else { return };
         let successors = leader.successors(self.config.me.id, self.voters());
         let election = (!self.shutting_down).then(|| self.random_election_deadline(now));
         let role = Resigned { election, unacknowledged: self.other_voters().collect(), successors };
-        self.enter(self.election, Role::Resigned(role))
+        self.take_role(Role::Resigned(role));
     }
 
     fn vote_for(&mut self, now: Now, candidate: ReplicaKey) -> Result<(), Fatal> {
         let timeout = self.random_election_deadline(now);
+        let election = ElectionState { voted: Some(candidate), ..self.election };
+        if self.config.has(Mutant::VoteNotPersisted) {
+            self.election = election;
+        } else {
+            self.save(election)?;
+        }
         let voter = self.is_voter();
         match &mut self.role {
             Role::Unattached(role) => role.election = voter.then_some(timeout),
             Role::Prospective(role) => role.election = timeout,
             _ => {}
         }
-        let election = ElectionState { voted: Some(candidate), ..self.election };
-        if self.config.has(Mutant::VoteNotPersisted) {
-            self.election = election;
-            return Ok(());
-        }
-        self.save(election)
+        Ok(())
     }
 
     /// The one door into a role: first the disk, then the role. What was asked in the old role is forgotten.
     fn enter(&mut self, election: ElectionState, role: Role) -> Result<(), Fatal> {
         debug_assert!(election.epoch >= self.election.epoch, "epochs do not go back");
         self.save(election)?;
-        self.links.reset();
-        tracing::debug!(node = %self.config.me.id, epoch = %election.epoch, leader = ?election.leader, "{}", role.name());
-        self.role = role;
+        self.take_role(role);
         Ok(())
+    }
+
+    fn take_role(&mut self, role: Role) {
+        let ElectionState { epoch, leader, .. } = self.election;
+        self.links.reset();
+        tracing::debug!(node = %self.config.me.id, %epoch, ?leader, "{}", role.name());
+        self.role = role;
     }
 
     fn save(&mut self, election: ElectionState) -> Result<(), Fatal> {

@@ -331,12 +331,12 @@ impl Journal {
         Ok(())
     }
 
-    /// Starts the log again behind a snapshot that came from the leader; nothing that was in it stays.
+    /// Starts the log again behind a snapshot that came from the leader and has been taken up; nothing that was in the log
+    /// stays.
     ///
     /// # Errors
-    /// [`DiskError`].
+    /// [`DiskError`], and then some of it may have been done.
     pub fn restart_behind(&mut self, now: Now, snapshot: &Snapshot) -> Result<(), DiskError> {
-        self.add_snapshot(snapshot.id)?;
         self.log.truncate_fully(now, snapshot.id.offset)?;
         self.log.flush()?;
         self.flushed = snapshot.id.offset;

@@ -22,6 +22,7 @@ mod raft;
 pub mod random;
 mod replication;
 pub mod role;
+mod shortage;
 pub mod snapshot;
 pub mod store;
 mod transfer;

@@ -115,6 +115,9 @@ pub enum Fatal {
     /// The disk failed, and nobody knows what is on it.
     #[error("the metadata log's disk failed: {0}")]
     Disk(#[from] DiskError),
+    /// The same, for want of a descriptor or of room where something had been done by half.
+    #[error("the metadata log's disk failed halfway: {0}")]
+    Halfway(DiskError),
     /// What a peer said and what this replica knows cannot both be true.
     #[error("the quorum is in a state that cannot be: {0}")]
     Impossible(String),

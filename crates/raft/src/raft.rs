@@ -24,6 +24,7 @@ use crate::output::{AppendError, CommittedBatch, Fatal, Input, LeaderAndEpoch, O
 use crate::random::Random;
 use crate::replication::Parked;
 use crate::role::{Candidate, Follower, Progress, Resigned, Role, Unattached};
+use crate::shortage::Shortage;
 use crate::snapshot::{Snapshot, SnapshotError, SnapshotWriter};
 use crate::store::{ElectionState, ElectionStore};
 use crate::voters::{Endpoint, ReplicaKey, Voters};
@@ -64,6 +65,8 @@ pub struct Raft {
     /// A flush found no room or no descriptor, and is tried again then. Until it has succeeded nothing leaves this node
     /// that acknowledges what is in the log.
     pub(crate) late_flush: Option<Deadline>,
+    /// What else found none.
+    pub(crate) shortage: Shortage,
     /// What killed this replica, until the next step has said so.
     last_words: Option<Fatal>,
     dead: bool,
@@ -94,6 +97,7 @@ impl Raft {
             parked: Vec::new(),
             shutting_down: false,
             late_flush: None,
+            shortage: Shortage::default(),
             last_words: None,
             dead: false,
             config,
@@ -167,11 +171,13 @@ impl Raft {
         if self.dead {
             return self.last_words.as_ref().map(|_| Deadline(0));
         }
-        if (self.late_flush.is_none() && self.must_flush()) || self.has_undelivered() {
+        let rest = self.shortage.rest();
+        if (self.late_flush.is_none() && self.must_flush()) || (rest.is_none() && self.has_undelivered()) {
             return Some(Deadline(0));
         }
         let parked = self.parked.iter().map(|parked| parked.until).min();
-        [self.role_deadline(), self.sending_deadline(), parked, self.late_flush].into_iter().flatten().min()
+        let role = self.role_deadline().map(|deadline| rest.map_or(deadline, |rest| deadline.max(rest)));
+        [role, self.sending_deadline(), parked, self.late_flush, rest].into_iter().flatten().min()
     }
 
     /// Who leads in which epoch, as far as this node knows.
@@ -356,7 +362,7 @@ impl Raft {
             }
             Input::Resign { epoch } => {
                 if epoch == self.election.epoch && matches!(self.role, Role::Leader(_)) {
-                    self.become_resigned(now)?;
+                    self.become_resigned(now);
                 }
                 Ok(())
             }
@@ -369,6 +375,23 @@ impl Raft {
 
     /// Everything that follows from the present state and time, until nothing more does.
     fn act(&mut self, now: Now, out: &mut Vec<Output>) -> Result<(), Fatal> {
+        let may_touch_disk = self.shortage.is_over(now);
+        if may_touch_disk {
+            let changed = self.change_roles(now);
+            self.unless_short(now, changed)?;
+        }
+        self.flush(now)?;
+        self.advance_high_watermark();
+        self.send(now, out);
+        self.answer_parked(now, out)?;
+        if may_touch_disk {
+            let delivered = self.deliver(out);
+            self.unless_short(now, delivered)?;
+        }
+        Ok(())
+    }
+
+    fn change_roles(&mut self, now: Now) -> Result<(), Fatal> {
         let mut transitions = 0;
         while self.change_role(now)? {
             transitions += 1;
@@ -378,11 +401,7 @@ impl Raft {
                 self.election.epoch
             );
         }
-        self.flush(now)?;
-        self.advance_high_watermark();
-        self.send(now, out);
-        self.answer_parked(now, out)?;
-        self.deliver(out)
+        Ok(())
     }
 
     /// A leader flushes before anything it appended can count; followers do so where they append.

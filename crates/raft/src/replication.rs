@@ -50,31 +50,38 @@ impl Raft {
             (Some(theirs), Some(ours)) => theirs != ours,
             _ => false,
         };
-        let response = if foreign {
-            self.refuse(&request.ask, Refusal::InconsistentClusterId)
-        } else {
-            match &request.ask {
-                Ask::Vote { .. } => self.on_vote(now, &request)?,
-                Ask::BeginQuorumEpoch { .. } => self.on_begin_quorum_epoch(now, &request)?,
-                Ask::EndQuorumEpoch { .. } => self.on_end_quorum_epoch(now, &request)?,
-                Ask::FetchSnapshot { snapshot, position, max_bytes } => {
-                    self.on_fetch_snapshot(now, &request, *snapshot, (*position, *max_bytes))?
-                }
-                Ask::Fetch(fetch) => {
-                    let fetch = *fetch;
-                    let response = self.on_fetch(now, &request, fetch)?;
-                    if is_worth_sending(&response, &fetch) || self.parked.len() >= PARKED_MAX {
-                        response
-                    } else {
-                        let until = now.after_ms(i64::from(fetch.max_wait_ms));
-                        self.parked.push(Parked { ticket, request, until });
-                        return Ok(());
-                    }
-                }
+        let answered = match &request.ask {
+            ask if foreign => Ok(self.refuse(ask, Refusal::InconsistentClusterId)),
+            Ask::Vote { .. } => self.on_vote(now, &request),
+            Ask::BeginQuorumEpoch { .. } => self.on_begin_quorum_epoch(now, &request),
+            Ask::EndQuorumEpoch { .. } => self.on_end_quorum_epoch(now, &request),
+            Ask::FetchSnapshot { snapshot, position, max_bytes } => {
+                self.on_fetch_snapshot(now, &request, *snapshot, (*position, *max_bytes))
             }
+            Ask::Fetch(fetch) => self.on_fetch(now, &request, *fetch),
         };
+        let response = self.or_refuse(now, &request.ask, answered)?;
+        if let Ask::Fetch(fetch) = request.ask
+            && !is_worth_sending(&response, &fetch)
+            && self.parked.len() < PARKED_MAX
+        {
+            let until = now.after_ms(i64::from(fetch.max_wait_ms));
+            self.parked.push(Parked { ticket, request, until });
+            return Ok(());
+        }
         out.push(Output::Reply { ticket, response });
         Ok(())
+    }
+
+    /// The answer, or that there is none for now: whoever asks rests a little and asks again.
+    fn or_refuse(
+        &mut self,
+        now: Now,
+        ask: &Ask,
+        answered: Result<Response, Fatal>,
+    ) -> Result<Response, Fatal> {
+        let response = self.unless_short(now, answered)?;
+        Ok(response.unwrap_or_else(|| self.refuse(ask, Refusal::BrokerNotAvailable)))
     }
 
     /// Answers a Fetch as things stand now, and takes note of how far its sender has come.
@@ -174,7 +181,10 @@ impl Raft {
                     still.push(parked);
                     continue;
                 }
-                None => self.look_up(fetch)?,
+                None => {
+                    let found = self.look_up(fetch);
+                    self.or_refuse(now, &parked.request.ask, found)?
+                }
             };
             out.push(Output::Reply { ticket: parked.ticket, response });
         }
@@ -191,11 +201,13 @@ impl Raft {
         response: Response,
     ) -> Result<(), Fatal> {
         let Some(about) = self.links.answered(from, correlation) else { return Ok(()) };
-        let next = match self.judge(now, about, &response)? {
-            Some(next) => next,
-            None => self.on_answer(now, from, about, response.answer)?,
+        let taken = match self.judge(now, about, &response) {
+            Ok(None) => self.on_answer(now, from, about, response.answer),
+            Ok(Some(next)) => Ok(next),
+            Err(fatal) => Err(fatal),
         };
-        if next == Next::Rest {
+        // What could not be taken in is asked for again.
+        if self.unless_short(now, taken)?.unwrap_or(Next::Rest) == Next::Rest {
             self.rest(now, from);
         }
         Ok(())

@@ -61,6 +61,8 @@ impl ElectionStore {
         if self.written == Some((state, kraft_version)) {
             return Ok(());
         }
+        // A draft that has got its name may be there even where the rest fails.
+        self.written = None;
         let text = if kraft_version == 0 { version_0(&state, voters) } else { version_1(&state) };
         self.disk.replace(&self.path, text.as_bytes())?;
         self.written = Some((state, kraft_version));

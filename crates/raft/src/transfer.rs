@@ -118,7 +118,8 @@ impl Raft {
             }
         };
         snapshot::publish(&*self.disk, &self.config.dir, id, &*file)?;
-        self.journal.restart_behind(now, &snapshot)?;
+        self.journal.add_snapshot(id)?;
+        self.journal.restart_behind(now, &snapshot).map_err(Fatal::Halfway)?;
         self.high_watermark = self.high_watermark.max(Some(id.offset));
         tracing::info!(node = %self.config.me.id, ?id, "log begins again behind a fetched snapshot");
         Ok(Next::Free)

@@ -671,3 +671,127 @@ fn outputs_come_only_when_something_is_to_be_done() {
     assert_eq!((node.outputs.len(), node.epoch()), (0, 1), "an answer to nothing is nothing");
     assert!(!node.outputs.iter().any(|output| matches!(output, Output::Fatal(_))));
 }
+
+// ---- a want of descriptors or of room: nobody dies of it, and nothing is said that is not stored
+
+#[test]
+fn a_vote_that_cannot_be_stored_is_not_given() {
+    let mut node = Alone::in_epoch(5);
+    node.disk.use_up_descriptors();
+    let response = node.ask(2, 6, vote(Ballot::Vote, end(0, 0)));
+    assert_eq!(response.refusal, Some(Refusal::BrokerNotAvailable));
+    assert_eq!(response.answer, Answer::Vote { granted: false });
+    assert_eq!((node.is_dead(), node.epoch()), (false, 5));
+    node.disk.free_descriptors();
+    let response = node.ask(3, 6, vote(Ballot::Vote, end(0, 0)));
+    assert_eq!((response.refusal, response.answer), (None, Answer::Vote { granted: true }));
+    assert!(node.read(FILE_NAME).contains("\"votedId\":3"), "{}", node.read(FILE_NAME));
+}
+
+#[test]
+fn a_vote_whose_name_alone_could_not_be_stored_may_still_go_to_another() {
+    let mut node = Alone::in_epoch(5);
+    for at in 1..40 {
+        node.disk.refuse_rename(1);
+        assert_eq!(
+            node.ask(2, 5 + at, vote(Ballot::Vote, end(0, 0))).refusal,
+            Some(Refusal::BrokerNotAvailable)
+        );
+        let response = node.ask(3, 5 + at, vote(Ballot::Vote, end(0, 0)));
+        assert_eq!(response.answer, Answer::Vote { granted: true });
+        assert!(node.read(FILE_NAME).contains("\"votedId\":3"), "{}", node.read(FILE_NAME));
+    }
+    assert!(!node.is_dead());
+}
+
+#[test]
+fn a_new_epoch_that_cannot_be_stored_is_not_known() {
+    let mut node = Alone::new();
+    node.follow(5, 2);
+    node.disk.use_up_descriptors();
+    let response = node.ask(3, 7, Ask::BeginQuorumEpoch { voter: None, endpoints: Vec::new() });
+    assert_eq!(response.refusal, Some(Refusal::BrokerNotAvailable));
+    assert_eq!((node.is_dead(), node.role(), node.epoch()), (false, "follower", 5));
+    node.disk.free_descriptors();
+    node.follow(7, 3);
+}
+
+#[test]
+fn what_a_peer_says_of_a_later_epoch_is_asked_for_again() {
+    let mut node = Alone::new();
+    node.pass(2_000);
+    let (to, correlation) = node.sent(2);
+    node.disk.use_up_descriptors();
+    node.outputs.clear();
+    node.respond(to, correlation, 9, Some(3), None, Answer::Vote { granted: false });
+    assert_eq!((node.is_dead(), node.role(), node.epoch()), (false, "prospective", 0));
+    node.disk.free_descriptors();
+    node.pass(150);
+    let (to, correlation) = node.sent(2);
+    node.respond(to, correlation, 9, Some(3), None, Answer::Vote { granted: false });
+    assert_eq!((node.role(), node.epoch()), ("follower", 9));
+}
+
+#[test]
+fn who_stands_alone_is_elected_once_there_are_descriptors() {
+    let mut node = Alone::standalone();
+    node.disk.use_up_descriptors();
+    // This would not end if it tried again and again within the same moment.
+    node.pass(10_000);
+    assert!(!node.is_dead() && node.role() != "leader", "{}", node.role());
+    let tried = node.disk.injected().refused_opens;
+    assert!((10..=1_000).contains(&tried), "{tried}");
+    node.disk.free_descriptors();
+    node.pass(200);
+    assert_eq!((node.role(), node.epoch()), ("leader", 1));
+    assert!(node.raft.high_watermark().is_some());
+}
+
+#[test]
+fn who_cannot_write_that_it_leads_does_not_lead() {
+    let mut outcomes = std::collections::BTreeSet::new();
+    for capacity in 0..4_000 {
+        let mut node = Alone::standalone();
+        node.disk.set_capacity(Some(capacity));
+        node.tick();
+        assert!(!node.is_dead(), "{capacity}");
+        let role = node.role();
+        outcomes.insert(role);
+        node.disk.set_capacity(None);
+        node.pass(100);
+        assert_eq!(node.role(), "leader", "{capacity}");
+        assert_eq!(node.raft.high_watermark(), Some(node.raft.log_end().offset));
+        assert_eq!(node.epoch(), if role == "resigned" { 2 } else { 1 }, "{capacity}");
+    }
+    assert_eq!(outcomes.into_iter().collect::<Vec<_>>(), ["leader", "prospective", "resigned", "unattached"]);
+}
+
+#[test]
+fn what_is_committed_is_delivered_once_it_can_be_read() {
+    let large = |offset| batch(offset, 5, &["x".repeat(700_000).as_str()]);
+    let mut node = Alone::new();
+    node.follow(5, 2);
+    for offset in 0..3 {
+        node.fetched(&large(offset), None);
+    }
+    assert_eq!(node.raft.log_end(), end(3, 5));
+    node.restart();
+    node.pass(1);
+    node.disk.use_up_descriptors();
+    node.fetched(&[], Some(3));
+    assert!(!node.is_dead() && node.disk.injected().refused_opens > 0);
+    assert_eq!(committed(&node), [0; 0]);
+    node.pass(50);
+    node.disk.free_descriptors();
+    node.pass(100);
+    assert_eq!(committed(&node), [0, 1, 2]);
+    assert_eq!(node.raft.election().leader, Some(NodeId(2)));
+}
+
+fn committed(node: &Alone) -> Vec<i64> {
+    let offset = |output: &Output| match output {
+        Output::Committed(batch) => Some(batch.base_offset.0),
+        _ => None,
+    };
+    node.outputs.iter().filter_map(offset).collect()
+}

@@ -116,8 +116,8 @@ impl Groups {
         if let Some(refused) = classic::refuse_join(&self.settings, around.image, &caller, &request) {
             return Decided::reply(ticket, Reply::Join(refused));
         }
-        let growth = classic::growth(self.groups.get(&request.group_id), &caller, &request);
-        if growth > 0 && !self.has_room(around, growth) {
+        let (growth, host) = classic::growth(self.groups.get(&request.group_id), &caller, &request);
+        if growth > 0 && !self.has_room(around, growth, host) {
             return Decided::reply(ticket, Refusal::CoordinatorNotAvailable);
         }
         if let Some(group @ Group::Consumer(_)) = self.groups.get(&request.group_id)
@@ -135,14 +135,16 @@ impl Groups {
         }
     }
 
-    /// Whether so many more bytes of members may be known that are in no record.
-    fn has_room(&self, around: Around<'_>, growth: usize) -> bool {
+    /// Whether so many more bytes of members on this host may be known that are in no record.
+    fn has_room(&self, around: Around<'_>, growth: usize, host: &str) -> bool {
         let max = if growth <= LITTLE_BYTES {
             self.settings.unsettled_bytes_max(around.image)
         } else {
             self.settings.loud_bytes_max(around.image)
         };
         self.unsettled.total().saturating_add(growth) <= max
+            && self.unsettled.of_host(host).saturating_add(growth)
+                <= self.settings.host_bytes_max(around.image)
     }
 
     fn sync(
@@ -341,9 +343,12 @@ impl Groups {
 
     /// The group's alarm is what the group says, and so is what it costs.
     fn take_note(&mut self, name: &str) {
-        let group = self.groups.get(name);
-        self.alarms.set(name, group.and_then(Group::deadline));
-        self.unsettled.set(name, group.map_or(0, Group::unsettled_bytes));
+        let group = self.groups.get_mut(name);
+        self.alarms.set(name, group.as_ref().and_then(|group| group.deadline()));
+        match group.and_then(Group::ledger) {
+            Some(ledger) => self.unsettled.take(name, ledger),
+            None => self.unsettled.forget(name),
+        }
     }
 
     /// Asks groups whose time has come, until one has something to say.
@@ -356,9 +361,10 @@ impl Groups {
             // Whoever has nothing to say is not asked again within the same moment.
             let earliest = around.now.after_ms(i64::from(silent));
             let deadline = group.deadline().map(|deadline| deadline.max(earliest));
-            let unsettled = group.unsettled_bytes();
             self.alarms.set(&name, deadline);
-            self.unsettled.set(&name, unsettled);
+            if let Some(ledger) = self.groups.get_mut(&*name).and_then(Group::ledger) {
+                self.unsettled.take(&name, ledger);
+            }
             if !silent {
                 return Some(decided);
             }

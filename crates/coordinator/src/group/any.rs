@@ -12,6 +12,7 @@ use super::consumer::ConsumerGroup;
 use super::offsets::{Claim, CommittingGroup, Expiry, Permission};
 use super::record::Record;
 use super::scene::{Decided, Scene};
+use super::unsettled::Ledger;
 
 /// All groups of one partition, by name.
 pub(crate) type GroupMap = BTreeMap<String, Group>;
@@ -80,12 +81,12 @@ impl Group {
         }
     }
 
-    /// What is known of it that is in no record, in bytes.
+    /// What is known of its members that is in no record; what members of consumer groups say is written at once.
     #[must_use]
-    pub fn unsettled_bytes(&self) -> usize {
+    pub(in crate::group) fn ledger(&mut self) -> Option<&mut Ledger> {
         match self {
-            Self::Classic(group) => group.unsettled_bytes(),
-            Self::Consumer(_) => 0,
+            Self::Classic(group) => Some(group.ledger()),
+            Self::Consumer(_) => None,
         }
     }
 

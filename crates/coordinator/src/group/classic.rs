@@ -35,6 +35,7 @@ use timers::Timers;
 
 use super::command::Caller;
 use super::record::Record;
+use super::unsettled::Ledger;
 
 /// The protocol type of consumers; groups of other types are none of the coordinator's business.
 pub const CONSUMER: &str = "consumer";
@@ -171,23 +172,24 @@ impl ClassicGroup {
         self.timers.soonest()
     }
 
-    /// What is known of it that is in no record, in bytes.
-    #[must_use]
-    pub fn unsettled_bytes(&self) -> usize {
-        self.members.unsettled_bytes() + self.members.pending_join.bytes()
+    /// What is known of it that is in no record.
+    pub(in crate::group) fn ledger(&mut self) -> &mut Ledger {
+        self.members.ledger()
     }
 
-    /// What a JoinGroup would add to what is known of its sender, in bytes.
+    /// What a JoinGroup would add to what is known of its sender, in bytes, and on whose host.
     #[must_use]
-    pub fn growth(&self, caller: &Caller, request: &JoinGroupRequest) -> usize {
+    pub fn growth<'a>(&'a self, caller: &'a Caller, request: &JoinGroupRequest) -> (usize, &'a str) {
         let static_id = request.group_instance_id.as_deref().and_then(|id| self.members.static_id(id));
         let (id, new_id) = match static_id {
             _ if !request.member_id.is_empty() => (&*request.member_id, 0),
             Some(id) => (id, 0),
             None => ("", ENTRY_BYTES + 2 * caller.client_id.len()),
         };
-        let known = self.members.get(id).map_or(0, |member| bytes_of(&member.protocols));
-        bytes_of(&request.protocols).saturating_sub(known) + new_id
+        let member = self.members.get(id);
+        let known = member.map_or(0, |member| bytes_of(&member.protocols));
+        let host = member.map_or(&caller.client_host, |member| &member.client_host);
+        (bytes_of(&request.protocols).saturating_sub(known) + new_id, host)
     }
 
     /// Everybody who waits.

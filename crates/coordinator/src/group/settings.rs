@@ -20,6 +20,10 @@ const UNSETTLED_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Who says no more than this finds room in all of it; others leave a quarter, so that few of them keep nobody out.
 pub const LITTLE_BYTES: usize = 16 * 1024;
 
+/// What members on one host say may take one in so many parts of all that (see [`UNSETTLED_BYTES_MAX`]), whatever groups they
+/// are in: a client that floods the coordinator keeps nobody on other hosts out. One whole record finds room in it.
+const HOSTS_SHARE: usize = 4;
+
 /// Where the coordinator's log is.
 const TOPIC: &str = "__consumer_offsets";
 
@@ -146,6 +150,12 @@ impl GroupSettings {
     pub fn loud_bytes_max(&self, image: &Image) -> usize {
         let all = self.unsettled_bytes_max(image);
         all - all / 4
+    }
+
+    /// See [`HOSTS_SHARE`].
+    #[must_use]
+    pub fn host_bytes_max(&self, image: &Image) -> usize {
+        self.unsettled_bytes_max(image) / HOSTS_SHARE
     }
 
     /// What holds for a consumer group now: its own values, else the brokers', within the brokers' bounds (KIP-1240).

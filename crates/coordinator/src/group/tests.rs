@@ -228,6 +228,12 @@ fn speaking(group: &str, instance_id: Option<&str>, metadata: &[&Bytes]) -> Comm
     Command::Join(Caller { version, ..caller() }, request)
 }
 
+/// The same member, on another host.
+fn from(host: usize, command: Command) -> Command {
+    let Command::Join(caller, request) = command else { panic!("{command:?}") };
+    Command::Join(Caller { client_host: format!("/127.0.0.{host}"), ..caller }, request)
+}
+
 fn is_sent_back(replies: &[(u64, Reply)]) -> bool {
     matches!(replies, [(_, Reply::Refused(Refusal::CoordinatorNotAvailable))])
 }
@@ -236,11 +242,13 @@ fn is_sent_back(replies: &[(u64, Reply)]) -> bool {
 fn members_that_are_in_no_record_are_bounded_in_bytes_and_expire() {
     let mut world = World::new();
     let frame = Bytes::from(vec![7; 1_000_000]);
-    let taken = (0..100).take_while(|number| !is_sent_back(&world.ask(loud(&format!("g{number}"), &frame))));
+    let taken = (0..100)
+        .take_while(|number| !is_sent_back(&world.ask(from(*number, loud(&format!("g{number}"), &frame)))));
     let taken = taken.count();
     assert!((10..=16).contains(&taken), "{taken} MB");
     assert!(world.groups.unsettled.total() <= world.groups.settings.unsettled_bytes_max(&world.image));
-    assert!(is_sent_back(&world.ask(loud("g0", &frame))), "not into a group that there is, either");
+    let other = from(100, loud("g0", &frame));
+    assert!(is_sent_back(&world.ask(other)), "not into a group that there is, either");
     assert!(!is_sent_back(&world.ask(join())), "there is room for somebody who says less");
     // Nobody takes part in the rebalances: a session's time after them everything is gone.
     world.wait(100_000);
@@ -288,7 +296,9 @@ fn what_the_record_does_not_have_of_a_member_is_not_settled() {
     assert_eq!(world.groups.state("g"), Some("Stable"));
     let unsettled = world.groups.unsettled.total();
     assert!((600_000..601_000).contains(&unsettled), "{unsettled}: the protocol that was not chosen");
-    while !is_sent_back(&world.ask(loud("h", &frame))) {}
+    for host in 1..30 {
+        while !is_sent_back(&world.ask(from(host, loud("h", &frame)))) {}
+    }
     // Who comes back with its static name alone says what is known.
     let replies = world.ask(speaking("g", Some("me"), &[&small, &frame]));
     let [(_, Reply::Join(back))] = &replies[..] else { panic!("{replies:?}") };
@@ -300,14 +310,44 @@ fn who_says_little_finds_room_where_others_have_taken_much() {
     let mut world = World::new();
     for bytes in [1_000_000, 100_000, 20_000] {
         let frame = Bytes::from(vec![7; bytes]);
-        while !is_sent_back(&world.ask(loud("loud", &frame))) {}
+        for host in 1..5 {
+            while !is_sent_back(&world.ask(from(host, loud("loud", &frame)))) {}
+        }
     }
     let little = Bytes::from(vec![7; 10_000]);
     for number in 0..100 {
-        assert!(!is_sent_back(&world.ask(loud(&format!("g{number}"), &little))), "{number}");
+        assert!(!is_sent_back(&world.ask(from(5, loud(&format!("g{number}"), &little)))), "{number}");
     }
-    while !is_sent_back(&world.ask(loud("loud", &little))) {}
+    for host in 1..7 {
+        while !is_sent_back(&world.ask(from(host, loud("loud", &little)))) {}
+    }
     assert!(world.groups.unsettled.total() <= world.groups.settings.unsettled_bytes_max(&world.image));
+}
+
+#[test]
+fn one_host_leaves_three_quarters_to_others_whatever_groups_it_fills() {
+    let mut world = World::new();
+    let all = world.groups.settings.unsettled_bytes_max(&world.image);
+    let (large, little) = (Bytes::from(vec![7; 500_000]), Bytes::from(vec![7; 5_000]));
+    for number in 0.. {
+        let group = format!("g{number}");
+        if is_sent_back(&world.ask(loud(&group, &large))) && is_sent_back(&world.ask(loud(&group, &little))) {
+            break;
+        }
+    }
+    let taken = world.groups.unsettled.total();
+    assert!((all / 5..=all / 4).contains(&taken), "{taken} of {all}");
+    // Neither ids that are given out nor a group of its own help it on.
+    while !is_sent_back(&world.ask(join())) {}
+    assert!(world.groups.unsettled.total() <= all / 4);
+    for host in 2..4 {
+        assert!(!is_sent_back(&world.ask(from(host, loud("g0", &large)))), "others come in, there too");
+    }
+    let mine = world.groups.unsettled.of_host("/127.0.0.1");
+    assert!(mine <= all / 4);
+    world.wait(100_000);
+    assert_eq!((world.groups.unsettled.total(), world.groups.unsettled.of_host("/127.0.0.1")), (0, 0));
+    assert!(!is_sent_back(&world.ask(loud("g", &large))));
 }
 
 #[test]

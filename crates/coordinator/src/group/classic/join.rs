@@ -60,14 +60,18 @@ pub fn join(
     decided
 }
 
-/// What a JoinGroup would add to what is known of its sender, in bytes.
+/// What a JoinGroup would add to what is known of its sender, in bytes, and on whose host.
 #[must_use]
-pub fn growth(group: Option<&Group>, caller: &Caller, request: &JoinGroupRequest) -> usize {
+pub fn growth<'a>(
+    group: Option<&'a Group>,
+    caller: &'a Caller,
+    request: &JoinGroupRequest,
+) -> (usize, &'a str) {
     match group {
         Some(Group::Classic(group)) => group.growth(caller, request),
         // What members of consumer groups say is written at once.
-        Some(Group::Consumer(_)) => 0,
-        None => ClassicGroup::simple("", 0).growth(caller, request),
+        Some(Group::Consumer(_)) => (0, &caller.client_host),
+        None => (ClassicGroup::simple("", 0).growth(caller, request).0, &caller.client_host),
     }
 }
 
@@ -82,7 +86,7 @@ pub fn refuse_join(
     // A record has one of the protocols; the others have to be remembered.
     let largest = request.protocols.iter().map(|protocol| protocol.metadata.len()).max();
     let too_large = largest.is_some_and(|largest| largest > settings.record_bytes_max(image))
-        || bytes_of(&request.protocols) > settings.loud_bytes_max(image);
+        || bytes_of(&request.protocols) > settings.host_bytes_max(image);
     let settings = &settings.classic;
     let timeouts = settings.session_timeout_min_ms..=settings.session_timeout_max_ms;
     let refusal = if request.group_id.is_empty() {
@@ -109,7 +113,7 @@ impl ClassicGroup {
             joiner.refuse(Refusal::InconsistentGroupProtocol, decided);
         } else if member_id.is_empty() {
             self.join_newcomer(scene, joiner, decided);
-        } else if self.members.pending_join.contains(member_id) {
+        } else if self.members.is_pending(member_id) {
             if joiner.request.group_instance_id.is_some() {
                 // Ids that are to be brought back are given to dynamic members alone.
                 joiner.refuse(Refusal::UnknownMemberId, decided);
@@ -163,7 +167,7 @@ impl ClassicGroup {
         let ends = scene.now.after_ms(i64::from(request.session_timeout_ms));
         self.timers.note(ends);
         answer_join(joiner.wait, refused_join(&id, Refusal::MemberIdRequired), decided);
-        self.members.pending_join.insert(id, ends);
+        self.members.await_join(id, joiner.caller.client_host, ends);
     }
 
     fn add(&mut self, scene: &Scene<'_>, id: String, joiner: Joiner, decided: &mut Decided) {

@@ -64,7 +64,7 @@ impl ClassicGroup {
             // Whoever administers the group knows static names only.
             let id = instance_id.and_then(|instance_id| self.members.static_id(instance_id));
             id.ok_or(Refusal::UnknownMemberId)?.to_owned()
-        } else if self.members.pending_join.remove(&member.member_id) {
+        } else if self.members.forget_pending(&member.member_id) {
             return Ok(());
         } else {
             self.check_member(&member.member_id, instance_id)?;

@@ -1,15 +1,18 @@
 //! The members of a classic group, and the sums that are kept about them.
 //!
 //! `joining` is how many members wait to join, `speakers` how many speak a protocol, `by_instance` who bears a static
-//! name, `unsettled_bytes` what they cost that is in no record: always as the members themselves say.
+//! name, `ledger` what they cost that is in no record: always as the members themselves say.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ottla_protocol::Now;
 use ottla_protocol::messages::join_group::JoinGroupRequestProtocol;
 use ottla_protocol::records::coordinator::group_metadata::MemberMetadata;
+use ottla_protocol::time::Deadline;
 
 use super::member::{JoinWait, Member, names, owned};
-use super::pending::Pending;
+use super::pending::{self, Pending};
+use crate::group::unsettled::Ledger;
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -19,10 +22,10 @@ pub(super) struct Members {
     by_instance: BTreeMap<String, String>,
     speakers: BTreeMap<String, usize>,
     joining: usize,
-    unsettled_bytes: usize,
+    ledger: Ledger,
     leader: Option<String>,
     /// Who has been given an id and has not come back with it yet.
-    pub(super) pending_join: Pending,
+    pending_join: Pending,
     /// Who has not yet asked for the assignment of this generation.
     pub(super) pending_sync: BTreeSet<String>,
 }
@@ -79,9 +82,43 @@ impl Members {
         self.by_instance.get(instance_id).map(String::as_str)
     }
 
-    /// What the members cost that is in no record, in bytes.
-    pub(super) fn unsettled_bytes(&self) -> usize {
-        self.unsettled_bytes
+    /// What is known of them that is in no record; with the ids that have been given out.
+    pub(super) fn ledger(&mut self) -> &mut Ledger {
+        &mut self.ledger
+    }
+
+    /// Whether an id has been given out, and nobody has come back with it yet.
+    pub(super) fn is_pending(&self, id: &str) -> bool {
+        self.pending_join.contains(id)
+    }
+
+    /// An id is given out to somebody on this host, who is to come back with it until `ends`.
+    pub(super) fn await_join(&mut self, id: String, host: String, ends: Deadline) {
+        self.ledger.charge(&host, pending::cost(&id));
+        if let Some((host, bytes)) = self.pending_join.insert(id, host, ends) {
+            self.ledger.release(&host, bytes);
+        }
+    }
+
+    /// An id that was given out is not awaited any longer; whether it was.
+    pub(super) fn forget_pending(&mut self, id: &str) -> bool {
+        let forgotten = self.pending_join.remove(id);
+        if let Some((host, bytes)) = &forgotten {
+            self.ledger.release(host, *bytes);
+        }
+        forgotten.is_some()
+    }
+
+    /// Forgets who has not come back with his id in time; whether there was anybody.
+    pub(super) fn expire_pending(&mut self, now: Now) -> bool {
+        let forgotten = self.pending_join.expire(now);
+        forgotten.iter().for_each(|(host, bytes)| self.ledger.release(host, *bytes));
+        !forgotten.is_empty()
+    }
+
+    /// When the patience with each id that was given out is at its end.
+    pub(super) fn pending_deadlines(&self) -> impl Iterator<Item = Deadline> {
+        self.pending_join.deadlines()
     }
 
     /// How many wait to join.
@@ -114,10 +151,10 @@ impl Members {
             let other = self.by_instance.insert(instance_id.clone(), member.id.clone());
             assert!(other.is_none(), "a static name is borne by one member");
         }
-        self.pending_join.remove(&member.id);
+        self.forget_pending(&member.id);
         self.leader.get_or_insert_with(|| member.id.clone());
         self.joining += usize::from(member.is_joining());
-        self.unsettled_bytes += member.unsettled_bytes();
+        self.ledger.charge(&member.client_host, member.unsettled_bytes());
         self.count(&member.protocols, 1);
         let other = self.by_id.insert(member.id.clone(), Box::new(member));
         assert!(other.is_none(), "an id is given once");
@@ -125,11 +162,11 @@ impl Members {
 
     /// Takes a member out, or somebody who was to become one. Another one leads if need be.
     pub(super) fn remove(&mut self, id: &str) -> Option<Member> {
-        self.pending_join.remove(id);
+        self.forget_pending(id);
         self.pending_sync.remove(id);
         let member = *self.by_id.remove(id)?;
         self.joining -= usize::from(member.is_joining());
-        self.unsettled_bytes -= member.unsettled_bytes();
+        self.ledger.release(&member.client_host, member.unsettled_bytes());
         self.count(&member.protocols, -1);
         if let Some(instance_id) = &member.instance_id {
             self.by_instance.remove(instance_id);
@@ -158,9 +195,9 @@ impl Members {
     pub(super) fn set_protocols(&mut self, id: &str, protocols: Vec<JoinGroupRequestProtocol>) {
         let Some(member) = self.by_id.get_mut(id) else { return };
         let protocols = owned(protocols);
-        self.unsettled_bytes -= member.unsettled_bytes();
+        self.ledger.release(&member.client_host, member.unsettled_bytes());
         let old = std::mem::replace(&mut member.protocols, protocols.clone());
-        self.unsettled_bytes += member.unsettled_bytes();
+        self.ledger.charge(&member.client_host, member.unsettled_bytes());
         self.count(&old, -1);
         self.count(&protocols, 1);
     }
@@ -168,9 +205,9 @@ impl Members {
     /// A record has a member, with what that says in the words of `protocol`.
     pub(super) fn settle(&mut self, written: &MemberMetadata, protocol: &str) {
         let Some(member) = self.by_id.get_mut(&written.member_id) else { return };
-        self.unsettled_bytes -= member.unsettled_bytes();
+        self.ledger.release(&member.client_host, member.unsettled_bytes());
         member.settle(protocol);
-        self.unsettled_bytes += member.unsettled_bytes();
+        self.ledger.charge(&member.client_host, member.unsettled_bytes());
     }
 
     /// A member waits to join; the wait that this one takes the place of comes back.
@@ -210,11 +247,11 @@ impl Members {
         }
     }
 
-    /// What the sums should be; for tests.
+    /// Whether the sums are what they should be; what is in no record, in bytes. For tests.
     #[cfg(test)]
-    pub(super) fn check(&self) {
+    pub(super) fn check(&self) -> usize {
         assert_eq!(self.joining, self.iter().filter(|member| member.is_joining()).count());
-        assert_eq!(self.unsettled_bytes, self.iter().map(Member::unsettled_bytes).sum());
+        let unsettled: usize = self.iter().map(Member::unsettled_bytes).sum();
         let mut speakers: BTreeMap<String, usize> = BTreeMap::new();
         for name in self.iter().flat_map(Member::protocol_names) {
             *speakers.entry(name.to_owned()).or_default() += 1;
@@ -227,5 +264,6 @@ impl Members {
         assert!(self.leader().is_none_or(|leader| self.contains(leader)));
         assert!(self.pending_sync.iter().all(|id| self.contains(id)));
         self.pending_join.check(|id| self.contains(id));
+        unsettled + self.pending_join.bytes()
     }
 }

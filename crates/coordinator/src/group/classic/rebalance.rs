@@ -250,7 +250,7 @@ impl ClassicGroup {
             self.end_sync_phase(scene, &mut decided);
         }
         let sessions = self.members.iter().filter_map(|member| member.session_ends);
-        let pending = self.members.pending_join.deadlines();
+        let pending = self.members.pending_deadlines();
         self.timers.settle(sessions.chain(pending).collect::<Vec<Deadline>>().into_iter());
         decided
     }
@@ -279,7 +279,7 @@ impl ClassicGroup {
             self.remove(&id, decided);
             gone += 1;
         }
-        let given_up = self.members.pending_join.expire(scene.now);
+        let given_up = self.members.expire_pending(scene.now);
         if gone > 0 || given_up {
             let reason = format!("{gone} members were silent for too long");
             if gone > 0 || self.state == State::PreparingRebalance {

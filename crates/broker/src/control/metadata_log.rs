@@ -11,10 +11,13 @@ use ottla_metadata::{Delta, Image, MetadataVersion, Replay};
 use ottla_protocol::records::metadata::MetadataRecord;
 use ottla_protocol::time::Deadline;
 use ottla_protocol::{LeaderEpoch, NodeId, Now, Offset};
-use ottla_raft::{AppendError, CommittedBatch, Content, Input, Output, Raft, RaftConfig};
+use ottla_raft::{AppendError, CommittedBatch, Content, Input, Output, Raft, RaftConfig, SnapshotError};
 
 /// Records of an image are written into a snapshot in lists of this length, as Kafka does.
 const SNAPSHOT_RECORDS: usize = 1024;
+
+/// How long no snapshot is tried after one that found no room or no descriptor, in ms.
+const SNAPSHOT_REST_MS: i64 = 10_000;
 
 /// See the module.
 pub struct MetadataLog {
@@ -37,6 +40,8 @@ struct SnapshotRule {
     bytes: u64,
     last_append_ms: i64,
     last_snapshot_ms: i64,
+    /// None is taken before this: there was no room or no descriptor for the last one.
+    rests_until_ms: i64,
 }
 
 /// What has happened to the log.
@@ -79,6 +84,7 @@ impl MetadataLog {
             bytes: 0,
             last_append_ms: 0,
             last_snapshot_ms: now.wall_ms,
+            rests_until_ms: i64::MIN,
         };
         Ok(Self {
             me,
@@ -210,36 +216,48 @@ impl MetadataLog {
         Ok(records)
     }
 
-    /// Writes a snapshot where one is due, and lets the replica clean up behind it.
+    /// Writes a snapshot where one is due, and lets the replica clean up behind it. Where there is no room or no descriptor
+    /// for it, it is written later: the log has everything.
     fn maybe_snapshot(&mut self, now: Now) -> Result<(), String> {
-        let rule = &mut self.snapshots;
+        let rule = &self.snapshots;
         let old = rule.interval_ms > 0 && now.wall_ms - rule.last_snapshot_ms >= rule.interval_ms;
         let due = rule.bytes >= rule.bytes_max || (old && rule.bytes > 0);
-        if !due || self.replay.open_since().is_some() {
+        if !due || now.wall_ms < rule.rests_until_ms || self.replay.open_since().is_some() {
             return Ok(());
         }
-        rule.bytes = 0;
-        rule.last_snapshot_ms = now.wall_ms;
+        let taken = self.take_snapshot(now).and_then(|()| Ok(self.raft.clean(now)?));
+        match taken {
+            Err(SnapshotError::Disk(error)) if error.is_passing() => {
+                tracing::warn!(%error, "a snapshot of the metadata has to wait");
+                self.snapshots.rests_until_ms = now.wall_ms.saturating_add(SNAPSHOT_REST_MS);
+                Ok(())
+            }
+            outcome => outcome.map_err(|error| format!("no metadata snapshot can be taken: {error}")),
+        }
+    }
+
+    fn take_snapshot(&mut self, now: Now) -> Result<(), SnapshotError> {
         let image = self.replay.image().clone();
-        let mut writer = self
-            .raft
-            .begin_snapshot(image.end_offset, rule.last_append_ms)
-            .map_err(|error| format!("no metadata snapshot can be taken: {error}"))?;
-        let disk_error = |error: DiskError| error.to_string();
+        let mut writer = self.raft.begin_snapshot(image.end_offset, self.snapshots.last_append_ms)?;
         let mut values = Vec::with_capacity(SNAPSHOT_RECORDS);
         let version = image.version();
         for record in image.snapshot() {
-            values.push(record.encode(version.record_version(&record)).map_err(|error| error.to_string())?);
+            values.push(record.encode(version.record_version(&record)).map_err(|error| {
+                tracing::error!(%error, record = record.name(), "a record of the image cannot be written");
+                SnapshotError::Refused { end: image.end_offset, why: "one of its records cannot be written" }
+            })?);
             if values.len() == SNAPSHOT_RECORDS {
-                writer.append(&values).map_err(disk_error)?;
+                writer.append(&values)?;
                 values.clear();
             }
         }
         if !values.is_empty() {
-            writer.append(&values).map_err(disk_error)?;
+            writer.append(&values)?;
         }
-        let id = writer.finish().map_err(disk_error)?;
-        self.raft.snapshot_written(id).map_err(disk_error)?;
-        self.raft.clean(now).map_err(disk_error)
+        let id = writer.finish()?;
+        self.raft.snapshot_written(id)?;
+        self.snapshots.bytes = 0;
+        self.snapshots.last_snapshot_ms = now.wall_ms;
+        Ok(())
     }
 }

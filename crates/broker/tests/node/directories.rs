@@ -313,3 +313,36 @@ fn what_lies_in_a_failed_directory_is_not_opened_later() {
     world.pass(5_000);
     assert_eq!(logs("/b"), 0, "it stays away until the node starts again");
 }
+
+#[test]
+fn a_snapshot_of_the_metadata_waits_for_descriptors_and_for_room() {
+    let memory = MemoryDisk::new();
+    let interval = ("metadata.log.max.snapshot.interval.ms", "5000");
+    let mut world = World::start(&memory, &[("log.dirs", "/a"), interval]);
+    let snapshots = || {
+        let entries = memory.list(Path::new("/a/__cluster_metadata-0")).unwrap();
+        entries.iter().filter(|entry| entry.name.ends_with(".checkpoint")).count()
+    };
+    let wants: [(fn(&MemoryDisk), fn(&MemoryDisk)); 2] = [
+        (MemoryDisk::use_up_descriptors, MemoryDisk::free_descriptors),
+        (|disk| disk.set_capacity(Some(0)), |disk| disk.set_capacity(None)),
+    ];
+    for (topic, (want, end)) in ["t", "u"].into_iter().zip(wants) {
+        world.create(topic, 1);
+        let before = snapshots();
+        want(&memory);
+        for _ in 0..8 {
+            world.pass(1_000);
+        }
+        assert_eq!(world.fatal, None);
+        end(&memory);
+        assert_eq!(snapshots(), before);
+        for _ in 0..16 {
+            world.pass(1_000);
+        }
+        assert!(snapshots() > before, "{topic}: it has been made up for");
+    }
+    drop(world);
+    let mut world = World::start(&memory, &[("log.dirs", "/a")]);
+    assert_eq!(error(&world.call(&produce("u", 0, &["a"]), 9)), 0);
+}

@@ -316,6 +316,7 @@ fn what_lies_in_a_failed_directory_is_not_opened_later() {
 
 #[test]
 fn a_snapshot_of_the_metadata_waits_for_descriptors_and_for_room() {
+    type Turn = fn(&MemoryDisk);
     let memory = MemoryDisk::new();
     let interval = ("metadata.log.max.snapshot.interval.ms", "5000");
     let mut world = World::start(&memory, &[("log.dirs", "/a"), interval]);
@@ -323,7 +324,7 @@ fn a_snapshot_of_the_metadata_waits_for_descriptors_and_for_room() {
         let entries = memory.list(Path::new("/a/__cluster_metadata-0")).unwrap();
         entries.iter().filter(|entry| entry.name.ends_with(".checkpoint")).count()
     };
-    let wants: [(fn(&MemoryDisk), fn(&MemoryDisk)); 2] = [
+    let wants: [(Turn, Turn); 2] = [
         (MemoryDisk::use_up_descriptors, MemoryDisk::free_descriptors),
         (|disk| disk.set_capacity(Some(0)), |disk| disk.set_capacity(None)),
     ];

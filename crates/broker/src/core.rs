@@ -74,6 +74,9 @@ pub enum Message {
     ToCoordinator(Ticket, PartitionId, coordinators::Command),
     /// The core says to itself: there is more to be loaded. So others have their turn in between.
     Load,
+    /// The core says to itself: there is work for the disk. It says so again as long as that brings more, so what others
+    /// have to write goes with it, for the price of one sync.
+    Disk,
     /// A reply to one of this core's sessions.
     Answered(Ticket, Answered),
     /// These partitions will be gone with the next image: their folders go now, for the next image may need the names.
@@ -134,6 +137,9 @@ pub enum Chunk {
     File(Slice),
 }
 
+/// So much work for the disk goes on its way without waiting for more.
+const GATHERED_MAX: usize = 256;
+
 /// See the module.
 pub struct Core {
     id: CoreId,
@@ -149,6 +155,8 @@ pub struct Core {
     pending: VecDeque<Pending>,
     /// [`Message::Load`] is under way.
     loads: bool,
+    /// [`Message::Disk`] is under way, and there was so much work for the disk when it was sent.
+    gathering: Option<usize>,
     /// Coordinators load from now on: in an older image they would take what was made later for deleted.
     has_caught_up: bool,
     /// What this core's coordinators want done by others.
@@ -190,6 +198,7 @@ impl Core {
             deadlines: BTreeSet::new(),
             pending: VecDeque::new(),
             loads: false,
+            gathering: None,
             has_caught_up: false,
             errands,
         }
@@ -241,6 +250,20 @@ impl Core {
             Message::Load => {
                 self.loads = false;
                 self.shard.load_coordinators(Around { now, image: &self.image });
+            }
+            Message::Disk => {
+                let waiting = self.shard.disk_work_waiting();
+                match &mut self.gathering {
+                    Some(seen) if *seen < waiting && waiting < GATHERED_MAX => {
+                        *seen = waiting;
+                        out.push(Output::ToCore(self.id, Message::Disk));
+                    }
+                    _ => {
+                        self.gathering = None;
+                        let work = std::iter::from_fn(|| self.shard.next_disk_work(now));
+                        out.extend(work.map(Output::DiskWork));
+                    }
+                }
             }
             Message::Answered(ticket, answered) => {
                 self.pending.push_back(Pending::Answered(ticket, answered));
@@ -316,16 +339,17 @@ impl Core {
                         session.answered(around, ticket, answered, asks);
                     });
                 }
-                // Last, so that one sync may serve all that has been written until now.
-                None => match self.shard.next_disk_work(now) {
-                    Some(work) => out.push(Output::DiskWork(work)),
-                    None => break,
-                },
+                None => break,
             }
         }
         if self.has_caught_up && self.shard.is_loading() && !self.loads {
             self.loads = true;
             out.push(Output::ToCore(self.id, Message::Load));
+        }
+        let waiting = self.shard.disk_work_waiting();
+        if waiting > 0 && self.gathering.is_none() {
+            self.gathering = Some(waiting);
+            out.push(Output::ToCore(self.id, Message::Disk));
         }
     }
 

@@ -27,6 +27,9 @@ pub fn peek_key(frame: &[u8]) -> Option<i16> {
     Some(i16::from_be_bytes(*frame.first_chunk::<2>()?))
 }
 
+/// Most responses need not grow beyond this.
+const SMALL_RESPONSE: usize = 128;
+
 /// Splits a frame into head and body. An error is the reason for which the connection is closed, as Kafka does.
 pub fn split(frame: Bytes) -> Result<(Head, Reader), &'static str> {
     let key = peek_key(&frame).and_then(ApiKey::from_code).ok_or("unknown API key")?;
@@ -45,7 +48,7 @@ pub fn respond(
     body: &dyn Encodable,
     slices: Vec<Vec<Slice>>,
 ) -> Result<Vec<Chunk>, EncodeError> {
-    let mut writer = Writer::new();
+    let mut writer = Writer::onto(BytesMut::with_capacity(SMALL_RESPONSE));
     writer.i32(0);
     ResponseHeader { correlation_id: head.correlation_id }
         .encode(&mut writer, head.key.response_header_version(head.version))?;

@@ -22,6 +22,8 @@ mod markers;
 mod offsets;
 #[path = "node/producing.rs"]
 mod producing;
+#[path = "node/redo.rs"]
+mod redo;
 #[path = "node/requests.rs"]
 mod requests;
 #[path = "node/support.rs"]

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use ottla_controller::Describable;
 use ottla_metadata::topic_name::{self, is_internal};
-use ottla_metadata::{Partition, Topic};
+use ottla_metadata::{Broker, Partition, Topic};
 use ottla_protocol::messages::create_topics::CreatableTopic;
 use ottla_protocol::messages::metadata::{
     MetadataRequestTopic, MetadataResponseBroker, MetadataResponsePartition, MetadataResponseTopic,
@@ -87,15 +87,16 @@ fn creatable(name: String, context: &Context<'_>) -> CreatableTopic {
 
 fn respond(request: &MetadataRequest, context: &Context<'_>) -> MetadataResponse {
     let listener = &context.node.listeners[context.listener].name;
-    let brokers = context.image.brokers.values().filter(|broker| !broker.fenced).filter_map(|broker| {
-        let endpoint = broker.endpoint(listener)?;
-        Some(MetadataResponseBroker {
-            node_id: broker.id.0,
-            host: endpoint.host.clone(),
-            port: i32::from(endpoint.port),
-            rack: broker.rack.clone(),
-        })
-    });
+    let brokers =
+        context.image.brokers.values().filter(|broker| is_named(broker, context)).filter_map(|broker| {
+            let endpoint = broker.endpoint(listener)?;
+            Some(MetadataResponseBroker {
+                node_id: broker.id.0,
+                host: endpoint.host.clone(),
+                port: i32::from(endpoint.port),
+                rack: broker.rack.clone(),
+            })
+        });
     let operations = |wanted| if wanted { TOPIC_OPERATIONS } else { NO_OPERATIONS };
     let operations = operations(request.include_topic_authorized_operations);
     let cluster_wanted = request.include_cluster_authorized_operations;
@@ -109,10 +110,17 @@ fn respond(request: &MetadataRequest, context: &Context<'_>) -> MetadataResponse
     }
 }
 
+/// Whether clients are told of a broker. This one, which answers, names itself while it leaves as the last of all:
+/// librdkafka forgets everybody that an answer does not name, and would have nobody left to ask.
+fn is_named(broker: &Broker, context: &Context<'_>) -> bool {
+    let is_last = || broker.id == context.node.id && context.image.brokers.values().all(|other| other.fenced);
+    !broker.fenced || is_last()
+}
+
 /// Where clients are to send what only the controller can do: any broker forwards it, so this node, once it serves.
 pub fn controller(context: &Context<'_>) -> i32 {
-    let this = context.node.id;
-    if is_unfenced(this, context) { this.0 } else { -1 }
+    let this = context.image.brokers.get(&context.node.id).filter(|this| is_named(this, context));
+    this.map_or(-1, |this| this.id.0)
 }
 
 fn topics(request: &MetadataRequest, operations: i32, context: &Context<'_>) -> Vec<MetadataResponseTopic> {

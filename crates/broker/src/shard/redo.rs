@@ -56,8 +56,15 @@ enum Next {
 }
 
 impl Shard {
-    /// Takes something to be done by somebody who may wait for the disk. To be asked when there is nothing else to do
-    /// just now, so that many flushes go together.
+    /// How much there is to be done by somebody who may wait for the disk.
+    #[must_use]
+    pub fn disk_work_waiting(&self) -> usize {
+        let ready = self.redo.directories.values().filter(|pair| pair.is_ready());
+        self.disk_work.len() + ready.map(|pair| pair.waiting.len()).sum::<usize>()
+    }
+
+    /// Takes something to be done by somebody who may wait for the disk. The later it is asked for, the more flushes go
+    /// together.
     pub fn next_disk_work(&mut self, now: Now) -> Option<DiskWork> {
         loop {
             if let Some(work) = self.disk_work.pop_front() {
@@ -114,8 +121,7 @@ impl Redo {
 
     /// What comes next, and for which directory; `None` where nobody waits.
     fn next(&mut self, core: CoreId, directories: &Directories) -> Option<(usize, Next)> {
-        let is_ready = |pair: &Pair| !pair.is_writing && !pair.waiting.is_empty();
-        let (&directory, pair) = self.directories.iter_mut().find(|(_, pair)| is_ready(pair))?;
+        let (&directory, pair) = self.directories.iter_mut().find(|(_, pair)| pair.is_ready())?;
         let target = |number, sequence| {
             let at = &directories.all()[directory].log_directory;
             let path = at.path.join(redo::file_name(core.0.into(), number));
@@ -166,6 +172,10 @@ impl Default for Pair {
 }
 
 impl Pair {
+    fn is_ready(&self) -> bool {
+        !self.is_writing && !self.waiting.is_empty()
+    }
+
     /// `new` stands for a file to be made, by number and sequence.
     fn next(&mut self, new: impl FnOnce(usize, u64) -> RedoTarget) -> Next {
         if self.is_off {

@@ -58,6 +58,28 @@ fn a_clean_stop_closes_some_logs_at_a_time_and_all_of_them() {
     assert_eq!(values(&world.call(&fetch("t", 7, 0), 12)), ["a"]);
 }
 
+/// librdkafka forgets every broker that an answer does not name, and has nobody left to ask.
+#[test]
+fn a_node_that_stops_still_says_where_it_is() {
+    let mut world = World::start(&MemoryDisk::new(), &[]);
+    world.create("t", 1);
+    base_offset(&world.call(&produce("t", 0, &["a"]), 9));
+    world.held = Some(Vec::new());
+    world.begin_stop();
+    for _ in 0..20 {
+        world.settle();
+        world.pass(50);
+    }
+    let answer = world.call(&MetadataRequest { topics: None, ..Default::default() }, 12);
+    let partition = &answer.topics[0].partitions[0];
+    assert_eq!(partition.leader_id, -1, "it leads no more: {partition:?}");
+    assert_eq!(answer.brokers.iter().map(|broker| broker.node_id).collect::<Vec<_>>(), [1]);
+    assert_eq!(answer.controller_id, 1);
+    while world.run_held() > 0 {}
+    world.held = None;
+    world.stop();
+}
+
 #[test]
 fn a_fetch_waits_for_records_and_answers_empty_when_time_is_up() {
     let mut world = World::start(&MemoryDisk::new(), &[]);

@@ -107,6 +107,7 @@ impl BatchBuilder {
             return Err(BatchError::TooLarge { size, max: MAX_PLAIN });
         }
         let delta = record.timestamp.wrapping_sub(base_timestamp);
+        self.bytes.reserve(record.size_at_most());
         if !record.write(offset_delta, delta, &mut self.bytes) {
             return Err(BatchError::TooLarge { size, max: MAX_PLAIN });
         }

@@ -1,12 +1,15 @@
 //! The few bytes that stand before an internal record and say what it is.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 
 use crate::codec::{DecodeError, EncodeError, Malformed, Reader, Writer};
 use crate::message::Message;
 
 /// The version of the frame around metadata records (KIP-631).
 const METADATA_FRAME: u32 = 1;
+
+/// Most keys and values need not grow beyond this.
+const SMALL_RECORD: usize = 64;
 
 /// Reads a message that stands behind its version as two bytes: the values of coordinator records, the consumer
 /// protocol.
@@ -36,7 +39,7 @@ pub(super) fn numbered_reader(bytes: &[u8]) -> Result<(Reader, i16), DecodeError
 }
 
 pub(super) fn numbered_writer(number: i16) -> Writer {
-    let mut writer = Writer::new();
+    let mut writer = Writer::onto(BytesMut::with_capacity(SMALL_RECORD));
     writer.i16(number);
     writer
 }

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use ottla_broker::core::{CoreId, Input, SessionId};
+use ottla_broker::disk_work::DiskWork;
 use ottla_log::MemoryDisk;
 use ottla_log::disk::{Crash, Disk};
 use ottla_protocol::messages::list_offsets::{ListOffsetsPartition, ListOffsetsTopic};
@@ -60,6 +62,56 @@ fn flushes_of_a_core_go_together_once_their_folders_are_on_the_disk() {
     world.stop();
     drop(world);
     assert_eq!(redo_files(&memory), 0, "a clean stop leaves none");
+}
+
+/// Runs the writes to redo files that are held, and nothing else.
+fn run_redo(world: &mut World) {
+    loop {
+        let held = world.held.replace(Vec::new()).unwrap();
+        let is_redo = |(_, work): &(_, DiskWork)| matches!(work, DiskWork::Redo(..));
+        let (redo, others): (Vec<_>, Vec<_>) = held.into_iter().partition(is_redo);
+        world.held.as_mut().unwrap().extend(others);
+        if redo.is_empty() {
+            return;
+        }
+        for (core, work) in redo {
+            world.tell(core, Input::DiskDone(work.run()));
+        }
+        world.settle();
+    }
+}
+
+/// The logs' own flushes take long: what stands in the redo files is all there is.
+#[test]
+fn a_redo_file_is_not_begun_anew_while_a_log_relies_on_it() {
+    let memory = MemoryDisk::new();
+    let mut world = World::start(&memory, SYNCED);
+    world.create("t", PARTITIONS);
+    world.call(&produce_everywhere("a"), 9);
+    world.held = Some(Vec::new());
+    let large = "v".repeat(40_000);
+    let mut acknowledged = [1; PARTITIONS as usize];
+    // One partition after the other, each until it waits for its log's own flush.
+    for (index, count) in acknowledged.iter_mut().enumerate() {
+        // Answers to one connection come in order, so each has its own.
+        let session = SessionId(10 + index as u32);
+        world.connect(session, CoreId(0), 0);
+        loop {
+            world.send_from(session, CoreId(0), &produce("t", index as i32, &[&large]), 9);
+            run_redo(&mut world);
+            if world.receive_at::<ProduceRequest>(session, 9).is_none() {
+                break;
+            }
+            *count += 1;
+            assert!(*count < 1000, "there must be an end to what two files take");
+        }
+    }
+    assert!(acknowledged.iter().sum::<i64>() > 150, "all files are full after {acknowledged:?}");
+    drop(world);
+    memory.reboot(Crash::Power);
+    let mut world = World::start(&memory, SYNCED);
+    let ends: Vec<i64> = (0..PARTITIONS).map(|partition| end_offset(&mut world, partition)).collect();
+    assert_eq!(ends, acknowledged);
 }
 
 /// Appends of 40 KB fill a redo file in a few rounds, so the two take turns all the time.

@@ -306,12 +306,13 @@ impl Shard {
                 true
             }
             Err(error) => {
-                let again = error.is_passing() && self.lacks_something(directory);
-                if again {
-                    // It is the same want as before, and has been told.
-                    tracing::debug!(topic = %topic, partition = id.index, %error, "the log cannot be opened");
-                } else {
+                if !error.is_passing() {
                     tracing::error!(topic = %topic, partition = id.index, %error, "the log cannot be opened");
+                } else if self.lacks_something(directory) {
+                    // It is the same want as before, and has been told.
+                    tracing::debug!(topic = %topic, partition = id.index, %error, "the log cannot be opened yet");
+                } else {
+                    tracing::warn!(topic = %topic, partition = id.index, %error, "the log cannot be opened yet");
                 }
                 if error.is_passing() {
                     // What is there keeps working; this one is tried again when there may be room.
@@ -328,7 +329,7 @@ impl Shard {
     fn remove(&mut self, id: PartitionId) {
         self.give_up(id);
         let Some(hosted) = self.hosted.remove(&id) else { return };
-        self.redo.forget(id);
+        self.redo.removed(id);
         let log = hosted.partition.abandon(&mut self.outputs);
         self.drain(id, hosted.directory);
         if let Err(error) = self.directories.delete_log(hosted.directory, log, &hosted.topic, id) {
@@ -371,7 +372,7 @@ impl Shard {
         for output in self.outputs.drain(..) {
             match output {
                 Output::Reply(ticket, reply) => self.replies.push_back((ticket, reply)),
-                Output::Flush(pending) => self.disk_work.extend(self.redo.take(directory, id, pending)),
+                Output::Flush(pending) => self.disk_work.extend(self.redo.route(directory, id, pending)),
                 Output::Closed => ended = true,
                 Output::Failed(error) => {
                     tracing::error!(partition = %id, %error, "the disk has failed under a partition");

@@ -45,6 +45,8 @@ impl Marker {
 pub fn take(disk: &dyn Disk, directory: &Path) -> Result<Marker, DiskError> {
     let path = directory.join(FILE_NAME);
     let Some(bytes) = disk.read(&path)? else { return Ok(Marker::Absent) };
+    // Whoever left the marker has left nothing to be restored; redo files from before would outlive it.
+    redo::remove(disk, directory)?;
     disk.remove(&path)?;
     disk.sync_dir(directory)?;
     Ok(Marker::Clean { broker_epoch: std::str::from_utf8(&bytes).ok().and_then(parse_epoch) })

@@ -1,7 +1,7 @@
 //! Putting a log on the disk for good, at once or on another thread, and closing it.
 //!
-//! A flush is complete in itself: it syncs all that was not synced when it was prepared. So several may be under way,
-//! and finish in any order. Batches are synced before the epochs that speak of them, and the recovery point moves last.
+//! A flush is complete in itself: it syncs all that was not synced when it was prepared, or puts a copy of it into a redo
+//! file. So several may be under way, and finish in any order. Batches are synced before the epochs that speak of them, and the recovery point moves last.
 
 use std::sync::Arc;
 
@@ -170,10 +170,7 @@ impl Log {
             return Ok(());
         }
         if flushed.way == Way::Redo {
-            self.durable.redo_point = self.durable.redo_point.max(flushed.up_to);
-            for syncing in flushed.segments {
-                self.active_mut().redone(syncing);
-            }
+            self.redone(&flushed.segments, flushed.up_to);
             return Ok(());
         }
         for syncing in flushed.segments {
@@ -191,6 +188,16 @@ impl Log {
         }
         self.durable.recovery_point = self.durable.recovery_point.max(flushed.up_to);
         Ok(())
+    }
+
+    /// Takes note of batches that are in a redo file. Where a later segment has been made meanwhile they do not count: it could
+    /// outlive them, and they could not be put back before it. The next flush takes both.
+    fn redone(&mut self, segments: &[Syncing], up_to: Offset) {
+        let active = self.active_mut();
+        if segments.iter().all(|syncing| syncing.base == active.base()) {
+            segments.iter().for_each(|syncing| active.redone(*syncing));
+            self.durable.redo_point = self.durable.redo_point.max(up_to);
+        }
     }
 
     /// Puts everything on the disk for good.

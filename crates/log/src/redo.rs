@@ -113,10 +113,14 @@ impl RedoFile {
         (REDO_BYTES - self.position).saturating_sub(entry::FRAME_OVERHEAD as u64)
     }
 
-    /// Writes and syncs a frame.
+    /// Writes and syncs a frame. What stood behind it in an earlier life of the file, for clients a place to plant
+    /// something, does not follow it.
     fn append(&mut self, frame: &[u8]) -> Result<(), DiskError> {
-        assert!(self.position + frame.len() as u64 <= REDO_BYTES, "the file is full");
-        self.file.write_at(&[IoSlice::new(frame)], self.position)?;
+        let end = self.position + frame.len() as u64;
+        assert!(end <= REDO_BYTES, "the file is full");
+        let stop = [0; entry::HEAD];
+        let stop = &stop[..stop.len().min((REDO_BYTES - end) as usize)];
+        self.file.write_at(&[IoSlice::new(frame), IoSlice::new(stop)], self.position)?;
         // Where a sync fails nobody knows what is on the disk.
         self.file.sync().map_err(DiskError::hardened)?;
         self.position += frame.len() as u64;
@@ -157,7 +161,7 @@ impl RedoWrite {
         };
         let mut entries = Vec::with_capacity(flushes.len());
         for (id, flush) in flushes {
-            entries.push(Entry::of(*id, flush)?);
+            entries.extend(Entry::of(*id, flush)?);
         }
         redo.append(&entry::frame(redo.sequence, redo.frames, &entries))?;
         Ok(redo)
@@ -181,11 +185,11 @@ impl PendingFlush {
 }
 
 impl Tail {
-    fn read(&self) -> Result<Bytes, DiskError> {
+    /// The batches; `None` where the log has been truncated meanwhile, which the flush will be told.
+    fn read(&self) -> Result<Option<Bytes>, DiskError> {
         let mut bytes = vec![0; self.length as usize];
         let read = self.file.read_at(&mut bytes, u64::from(self.position))?;
-        assert_eq!(read, bytes.len(), "a log's file has become shorter under it");
-        Ok(bytes.into())
+        Ok((read == bytes.len()).then(|| bytes.into()))
     }
 }
 
@@ -201,9 +205,14 @@ pub fn remove(disk: &dyn Disk, directory: &Path) -> Result<(), DiskError> {
     if paths.is_empty() { Ok(()) } else { disk.sync_dir(directory) }
 }
 
+fn is_ours(name: &str) -> bool {
+    let numbers = name.strip_prefix(PREFIX).and_then(|rest| rest.split_once('-'));
+    numbers.is_some_and(|(core, number)| [core, number].iter().all(|text| text.parse::<u32>().is_ok()))
+}
+
 fn paths(disk: &dyn Disk, directory: &Path) -> Result<Vec<PathBuf>, DiskError> {
     let entries = disk.list(directory)?.into_iter();
-    let ours = entries.filter(|entry| entry.kind == EntryKind::File && entry.name.starts_with(PREFIX));
+    let ours = entries.filter(|entry| entry.kind == EntryKind::File && is_ours(&entry.name));
     Ok(ours.map(|entry| directory.join(entry.name)).collect())
 }
 

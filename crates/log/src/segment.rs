@@ -563,9 +563,7 @@ impl Segment {
 
     /// What was collected is in a redo file.
     pub fn redone(&mut self, syncing: Syncing) {
-        if syncing.base == self.base {
-            self.unsynced.from = self.unsynced.from.max(syncing.size);
-        }
+        self.unsynced.from = self.unsynced.from.max(syncing.size);
     }
 
     /// What was collected is on the disk for good.

@@ -121,8 +121,9 @@ impl Partition {
         match self.log.prepare_flush() {
             Ok(Some(pending)) => {
                 self.flushing.running = true;
-                let settle = std::mem::take(&mut self.flushing.settle);
-                out.push(Output::Flush(if settle { pending.into_log() } else { pending }));
+                // Who follows may be truncated, and what is in a redo file cannot be taken back.
+                let to_log = std::mem::take(&mut self.flushing.settle) || self.leader.is_none();
+                out.push(Output::Flush(if to_log { pending.into_log() } else { pending }));
             }
             Ok(None) => self.flushing.settle = false,
             Err(error) if error.is_passing() => self.hold_flushes(&error),

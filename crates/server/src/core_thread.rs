@@ -1,4 +1,5 @@
-//! A core's thread: one runtime, one machine, its connections, and two tasks of its own for the inbox and for time.
+//! A core's thread: one runtime, one machine, its connections, and three tasks of its own: for the inbox, the
+//! disk and time.
 
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
@@ -16,7 +17,7 @@ use ottla_protocol::time::Deadline;
 use tokio::net::TcpStream;
 use tokio::runtime::LocalOptions;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
-use tokio::task::spawn_local;
+use tokio::task::{JoinError, JoinSet, spawn_local};
 use tokio::time::Instant;
 
 use crate::clock::Clock;
@@ -99,26 +100,42 @@ fn run<M: Serves + 'static>(wiring: Wiring, make: impl FnOnce() -> M) -> io::Res
         let disk = spawn_local(run_disk_work(Rc::clone(&desk), disk_queue));
         let inbox = spawn_local(serve_inbox(desk, inbox));
         let ended = tokio::select! { ended = time => ended, ended = disk => ended, ended = inbox => ended };
-        if let Err(error) = ended
-            && let Ok(panic) = error.try_into_panic()
-        {
-            resume_unwind(panic);
-        }
+        pass_on_panic(ended);
     });
     Ok(())
 }
 
-/// Does each piece of work on a thread that may wait for the disk, as many at a time as there are such threads.
+/// Does each piece of work on a thread that may wait for the disk, as many at a time as there are such threads. What panics
+/// there is the core's own panic: somebody waits for it.
 async fn run_disk_work<M: Serves + 'static>(desk: Rc<Desk<M>>, mut queue: UnboundedReceiver<DiskWork>) {
-    while let Some(work) = queue.recv().await {
-        let desk = Rc::clone(&desk);
-        spawn_local(async move {
-            // A join error means that the runtime is ending; the log is then closed without this flush.
-            if let Ok(done) = tokio::task::spawn_blocking(|| work.run()).await {
-                desk.step(Input::DiskDone(done));
-                desk.tools.posts.send();
-            }
-        });
+    let mut running = JoinSet::new();
+    loop {
+        tokio::select! {
+            work = queue.recv() => match work {
+                Some(work) => drop(running.spawn_local(run_beside(Rc::clone(&desk), work))),
+                None => return,
+            },
+            Some(ended) = running.join_next() => pass_on_panic(ended),
+        }
+    }
+}
+
+async fn run_beside<M: Serves + 'static>(desk: Rc<Desk<M>>, work: DiskWork) {
+    match tokio::task::spawn_blocking(|| work.run()).await {
+        Ok(done) => {
+            desk.step(Input::DiskDone(done));
+            desk.tools.posts.send();
+        }
+        // The runtime is ending, and the log is closed without this flush; or it is a panic.
+        Err(error) => pass_on_panic(Err(error)),
+    }
+}
+
+fn pass_on_panic(ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && let Ok(panic) = error.try_into_panic()
+    {
+        resume_unwind(panic);
     }
 }
 

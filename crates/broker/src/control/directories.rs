@@ -100,10 +100,14 @@ impl Directory {
             high_watermarks: read(OffsetCheckpoint::Replication)?,
         };
         let LogDirectory { disk, path, .. } = &log_directory;
-        if recovered.clean {
-            redo::remove(&**disk, path)?;
-        } else {
-            redo::restore(disk, path, &recovered.recovery_points, now)?;
+        if !recovered.clean {
+            redo::restore(disk, path, &recovered.recovery_points, now).inspect_err(|error| {
+                tracing::error!(
+                    %error,
+                    "acknowledged records wait in {}/ottla-redo-*: mend what is said here, and start again",
+                    path.display()
+                );
+            })?;
         }
         Ok(Self { log_directory, id, recovered })
     }

@@ -44,6 +44,8 @@ struct Half {
     file: Option<RedoFile>,
     /// Who has something in it that is not in the log's own files.
     relying: BTreeSet<PartitionId>,
+    /// Those of them that have been told to bring it there.
+    settling: BTreeSet<PartitionId>,
 }
 
 /// What comes next.
@@ -51,38 +53,35 @@ enum Next {
     Together(RedoWrite),
     /// There is no file for them.
     Alone(VecDeque<(PartitionId, PendingFlush)>),
-    /// These are to bring what they have in the full file into their logs.
-    Settle(BTreeSet<PartitionId>),
+    /// This one is to bring what it has in the full file into its log.
+    Settle(PartitionId),
 }
+
+/// So many partitions of a directory bring what they have in a full file into their logs at once: the next writes to redo
+/// files want a thread, too.
+const SETTLING_MAX: usize = 4;
 
 impl Shard {
     /// How much there is to be done by somebody who may wait for the disk.
     #[must_use]
     pub fn disk_work_waiting(&self) -> usize {
-        let ready = self.redo.directories.values().filter(|pair| pair.is_ready());
-        self.disk_work.len() + ready.map(|pair| pair.waiting.len()).sum::<usize>()
+        self.disk_work.len() + self.redo.directories.values().map(Pair::waiting).sum::<usize>()
     }
 
     /// Takes something to be done by somebody who may wait for the disk. The later it is asked for, the more flushes go
     /// together.
     pub fn next_disk_work(&mut self, now: Now) -> Option<DiskWork> {
-        loop {
-            if let Some(work) = self.disk_work.pop_front() {
-                return Some(work);
-            }
-            let (directory, next) = self.redo.next(self.core, &self.directories)?;
+        // Many wait for what goes together.
+        while let Some((directory, next)) = self.redo.next(self.core, &self.directories) {
             match next {
                 Next::Together(write) => return Some(DiskWork::Redo(directory, write)),
                 Next::Alone(flushes) => {
                     self.disk_work.extend(flushes.into_iter().map(|(id, flush)| DiskWork::Flush(id, flush)));
                 }
-                Next::Settle(partitions) => {
-                    for id in partitions {
-                        self.step(now, id, Input::Settle);
-                    }
-                }
+                Next::Settle(id) => self.step(now, id, Input::Settle),
             }
         }
+        self.disk_work.pop_front()
     }
 
     /// Takes in the end of what was to be done.
@@ -96,7 +95,7 @@ impl Shard {
         };
         for (id, flushed) in ended {
             if flushed.is_in_log() {
-                self.redo.forget(id);
+                self.redo.settled(id);
             }
             self.step(now, id, Input::Flushed(flushed));
             self.close_more(now);
@@ -105,8 +104,8 @@ impl Shard {
 }
 
 impl Redo {
-    /// Takes a flush that may wait for others; one that cannot is the answer.
-    pub(super) fn take(
+    /// Keeps a flush that may go with others; one that goes alone is the answer.
+    pub(super) fn route(
         &mut self,
         directory: usize,
         id: PartitionId,
@@ -121,7 +120,7 @@ impl Redo {
 
     /// What comes next, and for which directory; `None` where nobody waits.
     fn next(&mut self, core: CoreId, directories: &Directories) -> Option<(usize, Next)> {
-        let (&directory, pair) = self.directories.iter_mut().find(|(_, pair)| pair.is_ready())?;
+        let (&directory, pair) = self.directories.iter_mut().find(|(_, pair)| pair.waiting() > 0)?;
         let target = |number, sequence| {
             let at = &directories.all()[directory].log_directory;
             let path = at.path.join(redo::file_name(core.0.into(), number));
@@ -137,12 +136,22 @@ impl Redo {
         pair.filling.file = file;
     }
 
-    /// Nothing of this partition is to be kept in a redo file: it is in its log, or there is no log any more.
-    pub(super) fn forget(&mut self, id: PartitionId) {
+    /// Everything of this partition is in its log.
+    fn settled(&mut self, id: PartitionId) {
         for pair in self.directories.values_mut() {
-            pair.filling.relying.remove(&id);
-            pair.other.relying.remove(&id);
+            for half in [&mut pair.filling, &mut pair.other] {
+                half.relying.remove(&id);
+                half.settling.remove(&id);
+            }
         }
+    }
+
+    /// There is no such log any more.
+    pub(super) fn removed(&mut self, id: PartitionId) {
+        for pair in self.directories.values_mut() {
+            pair.waiting.retain(|(waiting, _)| *waiting != id);
+        }
+        self.settled(id);
     }
 
     /// There may be room or descriptors again.
@@ -172,37 +181,56 @@ impl Default for Pair {
 }
 
 impl Pair {
-    fn is_ready(&self) -> bool {
-        !self.is_writing && !self.waiting.is_empty()
+    /// How much could be done at once.
+    fn waiting(&self) -> usize {
+        let flushes = if self.is_writing { 0 } else { self.waiting.len() };
+        flushes + usize::from(self.to_settle().is_some())
+    }
+
+    /// Who is to be told next to bring what it has in the full file into its log.
+    fn to_settle(&self) -> Option<PartitionId> {
+        let Half { relying, settling, .. } = &self.other;
+        let may = settling.len() < SETTLING_MAX;
+        relying.iter().find(|id| may && !settling.contains(id)).copied()
     }
 
     /// `new` stands for a file to be made, by number and sequence.
     fn next(&mut self, new: impl FnOnce(usize, u64) -> RedoTarget) -> Next {
+        if self.is_writing || self.waiting.is_empty() {
+            let id = self.to_settle().expect("there is something to be done");
+            self.other.settling.insert(id);
+            return Next::Settle(id);
+        }
         if self.is_off {
             return Next::Alone(std::mem::take(&mut self.waiting));
         }
-        let flushes = self.fitting();
-        if !flushes.is_empty() {
-            self.is_writing = true;
-            self.filling.relying.extend(flushes.iter().map(|(id, _)| *id));
-            let target = match self.filling.file.take() {
-                Some(file) => RedoTarget::Open(file),
-                None => {
-                    self.sequence += 1;
-                    new(self.filling.number, self.sequence)
-                }
-            };
-            return Next::Together(RedoWrite::new(target, flushes));
+        let mut flushes = self.fitting();
+        if flushes.is_empty() {
+            if !self.other.relying.is_empty() {
+                return Next::Alone(std::mem::take(&mut self.waiting));
+            }
+            self.turn_over();
+            flushes = self.fitting();
         }
-        if !self.other.relying.is_empty() {
-            return Next::Alone(std::mem::take(&mut self.waiting));
-        }
+        self.is_writing = true;
+        self.filling.relying.extend(flushes.iter().map(|(id, _)| *id));
+        let target = match self.filling.file.take() {
+            Some(file) => RedoTarget::Open(file),
+            None => {
+                self.sequence += 1;
+                new(self.filling.number, self.sequence)
+            }
+        };
+        Next::Together(RedoWrite::new(target, flushes))
+    }
+
+    /// Begins the file anew on which nobody relies; the full one is for those who do.
+    fn turn_over(&mut self) {
         std::mem::swap(&mut self.filling, &mut self.other);
         if let Some(file) = &mut self.filling.file {
             self.sequence += 1;
             file.renew(self.sequence);
         }
-        Next::Settle(self.other.relying.clone())
     }
 
     /// Takes those of the waiting that find room in the file that is being filled.

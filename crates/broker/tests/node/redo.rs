@@ -8,7 +8,7 @@ use ottla_log::MemoryDisk;
 use ottla_log::disk::{Crash, Disk};
 use ottla_protocol::messages::list_offsets::{ListOffsetsPartition, ListOffsetsTopic};
 use ottla_protocol::messages::produce::PartitionProduceData;
-use ottla_protocol::messages::{ListOffsetsRequest, ProduceRequest};
+use ottla_protocol::messages::{DeleteTopicsRequest, ListOffsetsRequest, ProduceRequest};
 
 use super::requests::*;
 use super::support::*;
@@ -112,6 +112,40 @@ fn a_redo_file_is_not_begun_anew_while_a_log_relies_on_it() {
     let mut world = World::start(&memory, SYNCED);
     let ends: Vec<i64> = (0..PARTITIONS).map(|partition| end_offset(&mut world, partition)).collect();
     assert_eq!(ends, acknowledged);
+}
+
+#[test]
+fn a_topic_that_is_deleted_while_its_flush_waits_is_relied_on_by_nobody() {
+    let memory = MemoryDisk::new();
+    let mut world = World::start(&memory, SYNCED);
+    world.create("t", PARTITIONS);
+    world.create("gone", 2);
+    world.call(&produce_everywhere("a"), 9);
+    for partition in [0, 1] {
+        world.call(&produce("gone", partition, &["a"]), 9);
+    }
+    world.held = Some(Vec::new());
+    for request in [produce_everywhere("b"), produce("gone", 0, &["b"]), produce("gone", 1, &["b"])] {
+        world.send(&request, 9);
+    }
+    let delete = DeleteTopicsRequest { topic_names: vec!["gone".into()], ..Default::default() };
+    world.connect(SessionId(9), CoreId(0), 0);
+    world.send_from(SessionId(9), CoreId(0), &delete, 5);
+    let deleted = world.receive_at::<DeleteTopicsRequest>(SessionId(9), 5).expect("it is deleted");
+    assert_eq!(deleted.responses[0].error_code, 0);
+    while world.run_held() > 0 {}
+    world.held = None;
+    for _ in 0..3 {
+        assert!(world.receive::<ProduceRequest>(9).is_some());
+    }
+    // Each file is filled, begun anew and filled again.
+    let mut together = 0;
+    for _ in 0..100 {
+        let syncs = memory.syncs();
+        world.call(&produce_everywhere(&"v".repeat(40_000)), 9);
+        together += usize::from(memory.syncs() - syncs == u64::from(CORES));
+    }
+    assert!(together > 70, "flushes went together only {together} times");
 }
 
 /// Appends of 40 KB fill a redo file in a few rounds, so the two take turns all the time.

@@ -14,7 +14,7 @@ use crate::flush::PendingFlush;
 const MAGIC: u32 = 0x4f54_5231;
 
 /// Magic, checksum, length of what follows it; then the sequence and the number.
-const HEAD: usize = 12;
+pub(super) const HEAD: usize = 12;
 
 /// Bytes of a frame without its entries.
 pub(super) const FRAME_OVERHEAD: usize = HEAD + 12;
@@ -40,11 +40,12 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    /// Reads what the flush has to put on the disk.
-    pub fn of(id: PartitionId, flush: &PendingFlush) -> Result<Self, DiskError> {
+    /// Reads what the flush has to put on the disk; `None` where that is nothing any more.
+    pub fn of(id: PartitionId, flush: &PendingFlush) -> Result<Option<Self>, DiskError> {
         let (folder, tail) = flush.tail();
         let &Tail { base, position, .. } = tail;
-        Ok(Self { folder: folder.to_owned(), topic: id.topic, base, position, batches: tail.read()? })
+        let entry = |batches| Self { folder: folder.to_owned(), topic: id.topic, base, position, batches };
+        Ok(tail.read()?.map(entry))
     }
 
     fn put(&self, into: &mut BytesMut) {
@@ -97,7 +98,11 @@ pub(super) fn read(file: Bytes) -> Option<(u64, Vec<Entry>)> {
             break;
         }
         while covered.has_remaining() {
-            entries.push(Entry::take(&mut covered)?);
+            let Some(entry) = Entry::take(&mut covered) else {
+                tracing::error!(sequence, number, "an entry of a redo file cannot be understood");
+                return Some((sequence, entries));
+            };
+            entries.push(entry);
         }
     }
     Some((first?, entries))

@@ -1,18 +1,18 @@
 //! After an unclean stop: what the redo files have and a log has lost is appended to the log again.
 //!
-//! Where only the process ended, the batches are where they were, and a look tells. Otherwise the log is opened: an
-//! entry that begins at its end is appended, one below is there already or has been replaced by a later leader epoch.
-//! An entry of a later epoch than what stands in its place wins. What lay in a redo file and was truncated since may
-//! come back, as batches of an epoch that has ended; whoever follows a leader compares epochs before anything else.
+//! Where only the process ended, the batches are where they were, and a look tells. Otherwise the log is opened, and an
+//! entry that begins at its end is appended. One that begins below is there already, or something else has taken its
+//! place; one of an epoch before the log's latest has been superseded. So nothing is ever cut.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ottla_protocol::batch::{BatchError, StampedBatch, split};
+use ottla_protocol::batch::{StampedBatch, split};
 use ottla_protocol::{Now, Offset, TopicId};
 
+use super::REDO_BYTES;
 use super::entry::{self, Entry};
 use crate::checkpoint::Offsets;
 use crate::config::{Cleanup, LogConfig};
@@ -20,7 +20,7 @@ use crate::directory::PartitionFolder;
 use crate::disk::{Disk, DiskError, DiskFile};
 use crate::log::Log;
 use crate::partition_metadata;
-use crate::place::{LOG, Place};
+use crate::place::{LOG, Place, parse_name};
 use crate::recovery::{OpenHint, Stop};
 
 /// What [`restore`] has found and done.
@@ -45,7 +45,9 @@ pub fn restore(
 ) -> Result<Restored, DiskError> {
     let mut files = Vec::new();
     for path in super::paths(&**disk, directory)? {
-        let bytes = disk.read(&path)?.unwrap_or_default();
+        let mut bytes = vec![0; REDO_BYTES as usize];
+        let read = disk.open(&path)?.read_at(&mut bytes, 0)?;
+        bytes.truncate(read);
         files.extend(entry::read(Bytes::from(bytes)));
     }
     // A log is in the files of one core only, so the order of two cores' files does not matter.
@@ -65,6 +67,9 @@ pub fn restore(
             continue;
         }
         restored.logs += 1;
+        let first = first_segment(&place)?;
+        // The others went with their segments.
+        entries.retain(|entry| first.is_none_or(|first| entry.base >= first));
         if !are_there(&place, &entries)? {
             let recovery_point = recovery_points.get(&(topic, partition)).copied().unwrap_or(Offset::ZERO);
             restored.batches += redo(&place, &entries, recovery_point, now)?;
@@ -87,6 +92,13 @@ fn owner(place: &Place) -> Result<Option<TopicId>, DiskError> {
         Err(error) if error.is_corrupt() => Ok(None),
         result => result,
     }
+}
+
+/// The base of a log's first segment.
+fn first_segment(place: &Place) -> Result<Option<Offset>, DiskError> {
+    let names = place.disk.list(&place.dir)?;
+    let bases = names.iter().filter_map(|entry| parse_name(&entry.name)).filter(|(_, suffix)| *suffix == LOG);
+    Ok(bases.map(|(base, _)| base).min())
 }
 
 /// Whether all entries stand where they were written. Then they are put on the disk.
@@ -136,21 +148,16 @@ fn redo(place: &Place, entries: &[Entry], recovery_point: Offset, now: Now) -> R
 impl Log {
     /// Appends those of some batches that are missing at the end. How many they were is the answer.
     fn redo(&mut self, now: Now, batches: &Bytes) -> Result<usize, DiskError> {
-        let path = self.dir().to_owned();
-        let corrupt = |error: BatchError| DiskError::corrupt(&path, format!("redo: {error}"));
-        let (parts, rest) = split(batches);
-        if let Some(error) = rest {
-            return Err(corrupt(error));
-        }
         let mut count = 0;
-        for (header, batch) in parts {
-            let batch = StampedBatch::verbatim(batch).map_err(corrupt)?;
-            if header.base_offset < self.end_offset() {
-                let there = self.epochs().epoch_at(header.base_offset);
-                if there.is_none_or(|epoch| epoch >= header.leader_epoch) {
-                    continue;
-                }
-                self.truncate_to(now, header.base_offset)?;
+        for (header, bytes) in split(batches).0 {
+            // Of a log that was truncated while its end was being copied; nobody was told of these.
+            if !header.checksum_holds(&bytes) {
+                break;
+            }
+            let Ok(batch) = StampedBatch::verbatim(bytes) else { break };
+            let superseded = self.epochs().latest().is_some_and(|latest| header.leader_epoch < latest.epoch);
+            if superseded || header.base_offset < self.end_offset() {
+                continue;
             }
             if header.base_offset != self.end_offset() {
                 tracing::error!(
@@ -177,26 +184,39 @@ mod tests {
     use crate::redo;
     use crate::tests::support::*;
 
+    fn batch_at(base: i64, epoch: i32) -> StampedBatch {
+        Recipe { epoch, ..Recipe::at(base) }.batch()
+    }
+
     /// A directory with a log of these batches (base offset, epoch), on the disk, and a redo file with those, one entry
     /// each, of the topic with this id.
     fn directory(there: &[(i64, i32)], redone: &[(i64, i32)], topic: TopicId) -> MemoryDisk {
         let disk = disk();
         let mut log = open(&disk, LogConfig::default(), OpenHint::NOTHING);
         partition_metadata::write(&disk, DIR.as_ref(), partition().topic).unwrap();
-        let batch = |&(base, epoch): &(i64, i32)| Recipe { epoch, ..Recipe::at(base) }.batch();
-        log.append(now(), &there.iter().map(batch).collect::<Vec<_>>()).unwrap();
+        let there: Vec<_> = there.iter().map(|&(base, epoch)| batch_at(base, epoch)).collect();
+        log.append(now(), &there).unwrap();
         log.flush().unwrap();
-        let entry = |at: &(i64, i32)| Entry {
+        let entry = |&(base, epoch): &(i64, i32)| {
+            let batch = batch_at(base, epoch).to_bytes();
+            (base as u32 * batch.len() as u32, batch)
+        };
+        write_entries(&disk, topic, redone.iter().map(entry));
+        disk
+    }
+
+    /// Writes a redo file with these batches, each with its position.
+    fn write_entries(disk: &MemoryDisk, topic: TopicId, batches: impl IntoIterator<Item = (u32, Bytes)>) {
+        let entry = |(position, batches)| Entry {
             folder: "topic-0".to_owned(),
             topic,
             base: Offset(0),
-            position: at.0 as u32 * batch(at).size() as u32,
-            batches: batch(at).to_bytes(),
+            position,
+            batches,
         };
-        let entries: Vec<Entry> = redone.iter().map(entry).collect();
+        let entries: Vec<Entry> = batches.into_iter().map(entry).collect();
         let path = Path::new("/data").join(redo::file_name(0, 1));
         disk.replace(&path, &entry::frame(4, 0, &entries)).unwrap();
-        disk
     }
 
     /// What is there afterwards, by base offset and epoch.
@@ -225,10 +245,30 @@ mod tests {
     }
 
     #[test]
-    fn the_later_leader_epoch_wins() {
+    fn what_stands_in_the_place_of_an_entry_stays() {
         let id = partition().topic;
-        assert_eq!(restored(&directory(&[(0, 0), (1, 2)], &[(1, 1)], id)), [(0, 0), (1, 2)]);
-        assert_eq!(restored(&directory(&[(0, 0), (1, 1), (2, 1)], &[(1, 2)], id)), [(0, 0), (1, 2)]);
+        for there in [1, 2, 3] {
+            let whole = [(0, 0), (1, there), (2, there)];
+            assert_eq!(restored(&directory(&whole, &[(1, 2)], id)), whole);
+        }
+    }
+
+    #[test]
+    fn nothing_of_an_epoch_that_has_ended_is_appended() {
+        let id = partition().topic;
+        assert_eq!(restored(&directory(&[(0, 0), (1, 6)], &[(1, 5), (2, 5)], id)), [(0, 0), (1, 6)]);
+    }
+
+    #[test]
+    fn a_batch_whose_checksum_is_wrong_is_left_alone() {
+        let whole = directory(&[(0, 0)], &[(1, 0), (2, 0)], partition().topic);
+        assert_eq!(restored(&whole), [(0, 0), (1, 0), (2, 0)]);
+        let mut damaged = batch_at(2, 0).to_bytes().to_vec();
+        *damaged.last_mut().unwrap() ^= 1;
+        let disk = directory(&[(0, 0)], &[], partition().topic);
+        let entries = [batch_at(1, 0).to_bytes(), damaged.into(), batch_at(3, 0).to_bytes()];
+        write_entries(&disk, partition().topic, entries.map(|batches| (7, batches)));
+        assert_eq!(restored(&disk), [(0, 0), (1, 0)]);
     }
 
     #[test]

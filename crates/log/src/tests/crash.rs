@@ -46,12 +46,12 @@ const SHARING: &[fn(u64) -> Op] = &[
     Op::Append,
     |_| Op::Redo,
     Op::Append,
-    |_| Op::Redo,
+    Op::RedoBeside,
     Op::Transact,
     |_| Op::Redo,
     Op::Append,
     |_| Op::Redo,
-    Op::Append,
+    Op::RedoBeside,
     |_| Op::Redo,
     |_| Op::Settle,
     |_| Op::NewEpoch,
@@ -178,6 +178,14 @@ fn a_log_gets_back_from_a_redo_file_what_a_crash_has_taken() {
     let config = LogConfig { segment_bytes: 2000, ..small() };
     let restored = everywhere(config, SHARING, Depth::Whole);
     assert!(restored.logs > 500 && restored.batches > 50, "{restored:?}");
+}
+
+/// Nearly each flush finds another active segment when it comes back.
+#[test]
+fn a_segment_that_ends_while_its_flush_is_under_way_survives_a_crash_anywhere() {
+    let menu: &[fn(u64) -> Op] = &[Op::Append, |_| Op::Redo, Op::RedoBeside, |_| Op::Settle, Op::RedoBeside];
+    let restored = everywhere(LogConfig { segment_bytes: 1000, ..small() }, menu, Depth::Whole);
+    assert!(restored.logs > 100, "{restored:?}");
 }
 
 #[test]

@@ -27,15 +27,14 @@ pub struct Ballast {
 }
 
 impl Ballast {
-    /// Writes until hardly any memory is free.
+    /// Writes as much as there is memory. Less would fill it too where other files are in the page cache; but those go, and
+    /// then there is not enough to fill it again.
     pub fn fill() -> anyhow::Result<Ballast> {
         let ballast = Ballast { folder: node::scratch("ballast")?, next: Cell::new(0) };
         let mut file = File::create(ballast.path())?;
         let block = vec![0x5A; 16 << 20];
         let mut written = 0_u64;
-        // More than the whole memory cannot help; it would only fill the disk.
-        let most = memory_mib();
-        while free_mib() > FULL_BELOW_MIB && written < most {
+        while written < memory_mib() {
             file.write_all(&block)?;
             written += 16;
         }

@@ -219,6 +219,7 @@ fn paths(disk: &dyn Disk, directory: &Path) -> Result<Vec<PathBuf>, DiskError> {
 /// Gives a new file its length, in blocks that have been written once: to write them again tells the file system nothing
 /// new.
 fn fill(file: &dyn DiskFile) -> Result<(), DiskError> {
-    file.write_at(&[IoSlice::new(&vec![0; REDO_BYTES as usize])], 0)?;
+    static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+    file.write_at(&[IoSlice::new(&ZEROS); REDO_BYTES as usize / ZEROS.len()], 0)?;
     file.sync()
 }

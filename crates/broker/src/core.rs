@@ -269,7 +269,7 @@ impl Core {
                 self.pending.push_back(Pending::Answered(ticket, answered));
             }
             Message::LetGo(partitions) => {
-                self.shard.let_go(&partitions);
+                self.shard.let_go(now, &partitions);
                 // What there is to say of them goes first.
                 out.extend(std::iter::from_fn(|| self.shard.next_report()).map(Output::ToControl));
                 out.push(Output::ToControl(control::Input::LetGo { core: self.id }));
@@ -283,7 +283,7 @@ impl Core {
                 self.shard.forget_topics(Around { now, image }, delta);
                 out.push(Output::ToControl(control::Input::Applied { core: self.id, offset }));
             }
-            Message::DirectoryFailed(directory) => self.shard.directory_failed(directory),
+            Message::DirectoryFailed(directory) => self.shard.directory_failed(now, directory),
             Message::CaughtUp => {
                 self.has_caught_up = true;
                 // One core looks for all.

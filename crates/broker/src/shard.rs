@@ -184,16 +184,17 @@ impl Shard {
     }
 
     /// Removes partitions that are no longer to be here.
-    pub fn let_go(&mut self, partitions: &BTreeSet<PartitionId>) {
+    pub fn let_go(&mut self, now: Now, partitions: &BTreeSet<PartitionId>) {
         for &id in partitions {
             self.offline.remove(&id);
             self.unopened.remove(&id);
             self.remove(id);
         }
+        self.close_more(now);
     }
 
     /// Takes everything in a directory offline.
-    pub fn directory_failed(&mut self, directory: usize) {
+    pub fn directory_failed(&mut self, now: Now, directory: usize) {
         self.unopened.retain(|_, of| *of != directory);
         let mut lost = Vec::new();
         for (&id, hosted) in &mut self.hosted {
@@ -212,6 +213,7 @@ impl Shard {
             self.give_up(id);
             self.ended(id);
         }
+        self.close_more(now);
     }
 
     /// Makes the hosted partitions what the image says they should be.

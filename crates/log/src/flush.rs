@@ -32,7 +32,8 @@ pub struct PendingFlush {
 /// Which folders have names in them that are not synced.
 #[derive(Clone, Copy, Debug)]
 struct Folders {
-    own: bool,
+    /// The last change of a name in the log's own.
+    own: Option<u64>,
     parent: bool,
 }
 
@@ -99,7 +100,7 @@ impl PendingFlush {
             file.sync()?;
         }
         let Place { disk, dir, .. } = &self.place;
-        if self.folders.own {
+        if self.folders.own.is_some() {
             match disk.open(&dir.join(partition_metadata::FILE_NAME)) {
                 Ok(file) => file.sync()?,
                 Err(error) if error.is_missing() => {}
@@ -139,7 +140,7 @@ impl Log {
         PendingFlush {
             place: self.place.clone(),
             files: Vec::new(),
-            folders: Folders { own: false, parent: false },
+            folders: Folders { own: None, parent: false },
             epochs: None,
             segments: Vec::new(),
             up_to: self.durable.recovery_point,
@@ -179,7 +180,9 @@ impl Log {
                 self.segments[at].synced(syncing);
             }
         }
-        self.durable.folder_unsynced &= !flushed.folders.own;
+        if let Some(change) = flushed.folders.own {
+            self.durable.names.synced(change);
+        }
         self.durable.name_unsynced &= !flushed.folders.parent;
         if let Some(saved) = self.durable.guard(flushed.epochs)?
             && saved == self.epochs.entries()
@@ -243,7 +246,8 @@ impl Log {
         if self.snapshots.contains(self.end) {
             pending.files.push(self.place.open(self.end, SNAPSHOT)?);
         }
-        pending.folders.own = true;
+        // Also `partition.metadata`, whatever has happened to the names.
+        pending.folders.own.get_or_insert(0);
         Ok(Some(pending))
     }
 
@@ -258,14 +262,14 @@ impl Log {
                 segments.push(segment.collect_unsynced(&self.place, role, &mut files)?);
             }
         }
-        let folders = Folders { own: self.durable.folder_unsynced, parent: self.durable.name_unsynced };
+        let folders = Folders { own: self.durable.names.unsynced(), parent: self.durable.name_unsynced };
         let is_behind = self.durable.recovery_point < self.end;
-        if files.is_empty() && !folders.own && !self.epochs.unsaved() && !is_behind {
+        if files.is_empty() && folders.own.is_none() && !self.epochs.unsaved() && !is_behind {
             return Ok(None);
         }
         let epochs = self.epochs.unsaved().then(|| self.epochs.entries().to_vec());
         let tail = match (&files[..], &segments[..]) {
-            ([file], [syncing]) if epochs.is_none() && !folders.own && !folders.parent => {
+            ([file], [syncing]) if epochs.is_none() && folders.own.is_none() && !folders.parent => {
                 self.active().tail(*syncing, file)
             }
             _ => None,

@@ -50,8 +50,8 @@ pub(crate) struct Durable {
     pub redo_point: Offset,
     /// Counts truncations: a flush that began before one says nothing about what came after.
     pub generation: u64,
-    /// Whether names in the folder have changed.
-    pub folder_unsynced: bool,
+    /// What has happened to names in the folder.
+    pub names: Names,
     /// Whether the folder's own name may not be on the disk.
     pub name_unsynced: bool,
     /// Why nothing may change any more.
@@ -69,6 +69,29 @@ pub struct Appended {
     pub rolled: bool,
 }
 
+/// How often the names in a folder have changed, and up to which change they are on the disk.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Names {
+    changes: u64,
+    synced: u64,
+}
+
+impl Names {
+    pub fn change(&mut self) {
+        self.changes += 1;
+    }
+
+    /// The last change, if it may not be on the disk.
+    pub fn unsynced(self) -> Option<u64> {
+        (self.synced < self.changes).then_some(self.changes)
+    }
+
+    /// The folder has been synced after this change.
+    pub fn synced(&mut self, change: u64) {
+        self.synced = self.synced.max(change);
+    }
+}
+
 impl Durable {
     pub fn new(recovery_point: Offset, stop: Stop) -> Self {
         // After a crash nobody knows which names are there for good.
@@ -77,7 +100,7 @@ impl Durable {
             recovery_point,
             redo_point: recovery_point,
             generation: 0,
-            folder_unsynced: unsynced,
+            names: Names { changes: u64::from(unsynced), synced: 0 },
             name_unsynced: unsynced,
             failed: None,
         }
@@ -411,7 +434,7 @@ impl Log {
         active.seal(&self.place)?;
         let segment = Segment::create(&self.place, base, &self.config, wall_ms)?;
         self.segments.push(segment);
-        self.durable.folder_unsynced = true;
+        self.durable.names.change();
         self.producers.skip_to(base);
         self.snapshots.take(&self.place, &self.producers)
     }

@@ -137,7 +137,9 @@ impl Opening {
             Stop::Unclean => self.hint.recovery_point.min(end),
         };
         let mut durable = Durable::new(recovery_point, self.hint.stop);
-        durable.folder_unsynced |= self.recovered != Recovered::default();
+        if self.recovered != Recovered::default() {
+            durable.names.change();
+        }
         Ok(Log {
             durable,
             place: self.place,

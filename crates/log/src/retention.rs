@@ -102,7 +102,7 @@ impl Log {
                 result => result?,
             }
             self.delete_records_before(start.max(self.start));
-            self.durable.folder_unsynced = true;
+            self.durable.names.change();
             let mut bases = Vec::with_capacity(going);
             let outcome: Result<(), DiskError> = self.segments[..going].iter().try_for_each(|segment| {
                 removed.paths.extend(segment.retire(&self.place)?);

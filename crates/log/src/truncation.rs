@@ -60,7 +60,7 @@ impl Log {
             // They must be gone for good before the one below gets shorter, or a crash could leave a hole.
             self.place.disk.sync_dir(&self.place.dir)?;
         }
-        self.durable.folder_unsynced = true;
+        self.durable.names.change();
         let last = self.segments.last_mut().expect("there is always an active segment");
         self.end = last.truncate_to(&self.place, offset, end, now.wall_ms)?;
         last.file(&self.place)?.sync()?;
@@ -90,7 +90,7 @@ impl Log {
     }
 
     fn remove_segment(&mut self, segment: Segment) -> Result<(), DiskError> {
-        self.durable.folder_unsynced = true;
+        self.durable.names.change();
         let paths: Vec<PathBuf> = segment.retire(&self.place)?;
         for path in paths {
             self.place.disk.remove(&path)?;

@@ -190,8 +190,10 @@ impl Pair {
     /// Who is to be told next to bring what it has in the full file into its log.
     fn to_settle(&self) -> Option<PartitionId> {
         let Half { relying, settling, .. } = &self.other;
-        let may = settling.len() < SETTLING_MAX;
-        relying.iter().find(|id| may && !settling.contains(id)).copied()
+        if settling.len() >= SETTLING_MAX {
+            return None;
+        }
+        relying.iter().find(|id| !settling.contains(id)).copied()
     }
 
     /// `new` stands for a file to be made, by number and sequence.

@@ -60,7 +60,10 @@ pub fn restore(
     for (folder, mut entries) in by_folder {
         let place = Place::new(Arc::clone(disk), directory.join(&folder));
         let PartitionFolder::Current { topic, partition } = PartitionFolder::of(&folder) else { continue };
-        let Some(owner) = owner(&place)? else { continue };
+        let Some(owner) = owner(&place)? else {
+            tracing::info!(folder, "a redo file speaks of a log that is not here any more");
+            continue;
+        };
         // The others were of an earlier topic of this name.
         entries.retain(|entry| entry.topic == owner);
         if entries.is_empty() {
@@ -134,6 +137,7 @@ fn redo(place: &Place, entries: &[Entry], recovery_point: Offset, now: Now) -> R
         segment_jitter_ms: 0,
         index_bytes: i32::MAX as u32,
         cleanup: Cleanup::Compact,
+        producer_expiration_ms: i64::MAX,
         ..LogConfig::default()
     };
     let mut log = Log::open(Arc::clone(&place.disk), place.dir.clone(), config, hint, now)?;

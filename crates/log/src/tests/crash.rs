@@ -27,6 +27,7 @@ const APPENDING: &[fn(u64) -> Op] = &[
     Op::Transact,
     |_| Op::NewEpoch,
     |_| Op::Flush,
+    Op::FlushBeside,
     |_| Op::Roll,
     |_| Op::Reopen,
 ];
@@ -183,7 +184,8 @@ fn a_log_gets_back_from_a_redo_file_what_a_crash_has_taken() {
 /// Nearly each flush finds another active segment when it comes back.
 #[test]
 fn a_segment_that_ends_while_its_flush_is_under_way_survives_a_crash_anywhere() {
-    let menu: &[fn(u64) -> Op] = &[Op::Append, |_| Op::Redo, Op::RedoBeside, |_| Op::Settle, Op::RedoBeside];
+    let menu: &[fn(u64) -> Op] =
+        &[Op::Append, |_| Op::Redo, Op::RedoBeside, |_| Op::Settle, Op::RedoBeside, Op::FlushBeside];
     let restored = everywhere(LogConfig { segment_bytes: 1000, ..small() }, menu, Depth::Whole);
     assert!(restored.logs > 100, "{restored:?}");
 }

@@ -24,6 +24,8 @@ pub(super) enum Op {
     Transact(u64),
     NewEpoch,
     Flush,
+    /// The same, and more is appended while it is under way.
+    FlushBeside(u64),
     /// As Flush, but into a redo file where that will do.
     Redo,
     /// The same, and more is appended while it is under way.
@@ -124,6 +126,7 @@ impl Session {
                 Ok(())
             }
             Op::Flush => self.done(|log| log.flush(), vec![before]),
+            Op::FlushBeside(n) => self.flush_beside(n),
             Op::Redo => self.redo(None),
             Op::RedoBeside(n) => self.redo(Some(n)),
             Op::Settle => {
@@ -166,6 +169,18 @@ impl Session {
         act(self.log()).map_err(|error| (error, possible))?;
         self.recovery_point = self.log().recovery_point();
         Ok(())
+    }
+
+    fn flush_beside(&mut self, n: u64) -> Result<(), (DiskError, Vec<Possible>)> {
+        let before = self.as_it_is();
+        let pending = self.log().prepare_flush().map_err(|error| (error, vec![before]))?;
+        let batches = self.some_batches(n);
+        self.append(batches)?;
+        let before = self.as_it_is();
+        match pending {
+            Some(pending) => self.done(|log| log.finish_flush(pending.run()), vec![before]),
+            None => Ok(()),
+        }
     }
 
     fn redo(&mut self, beside: Option<u64>) -> Result<(), (DiskError, Vec<Possible>)> {

@@ -432,3 +432,20 @@ fn a_full_disk_can_still_let_old_records_go() {
     removed.erase().unwrap();
     log.append(now(), &[Recipe::at(30).batch()]).unwrap();
 }
+
+/// The folder was synced before the new segment had its name in it.
+#[test]
+fn a_segment_made_beside_a_flush_is_still_to_be_named_for_good() {
+    let disk = disk();
+    let mut log = open(&disk, small(), OpenHint::NOTHING);
+    log.append(now(), &[Recipe::at(0).batch()]).unwrap();
+    let pending = log.prepare_flush().unwrap().expect("the folder is new");
+    let flushed = pending.run();
+    log.roll(now()).unwrap();
+    log.finish_flush(flushed).unwrap();
+    log.append(now(), &[Recipe::at(1).batch()]).unwrap();
+    log.flush().unwrap();
+    assert_eq!(log.recovery_point(), Offset(2));
+    disk.reboot(Crash::Power);
+    assert_eq!(open(&disk, small(), OpenHint::NOTHING).end_offset(), Offset(2));
+}

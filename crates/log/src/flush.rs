@@ -1,7 +1,8 @@
 //! Putting a log on the disk for good, at once or on another thread, and closing it.
 //!
 //! A flush is complete in itself: it syncs all that was not synced when it was prepared, or puts a copy of it into a redo
-//! file. So several may be under way, and finish in any order. Batches are synced before the epochs that speak of them, and the recovery point moves last.
+//! file. So several may be under way, and finish in any order. Batches are synced before the epochs that speak of them,
+//! and the recovery point moves last.
 
 use std::sync::Arc;
 

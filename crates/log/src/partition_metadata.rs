@@ -27,6 +27,20 @@ pub fn read(disk: &dyn Disk, dir: &Path) -> Result<Option<TopicId>, DiskError> {
     id.filter(|id| !id.is_zero()).map(Some).ok_or_else(|| corrupt("no topic id"))
 }
 
+/// Whose folder `dir` is; `None` where there is no file, or it cannot be read any more.
+///
+/// # Errors
+/// [`DiskError`], never [`DiskError::is_corrupt`].
+pub fn owner(disk: &dyn Disk, dir: &Path) -> Result<Option<TopicId>, DiskError> {
+    read(disk, dir).or_else(|error| {
+        if !error.is_corrupt() {
+            return Err(error);
+        }
+        tracing::warn!(%error, "a folder does not say whose it is");
+        Ok(None)
+    })
+}
+
 /// Writes the topic id of the partition in `dir`. It goes to the disk with the log's first flush, so that making a
 /// thousand partitions does not cost thousands of syncs; before that flush nothing in the folder is there for good.
 ///

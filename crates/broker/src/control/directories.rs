@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use ottla_log::checkpoint::{OffsetCheckpoint, Offsets};
 use ottla_log::directory::{LogDirectory, PartitionFolder, deleted_name, folder_name, stray_name};
-use ottla_log::{Disk, DiskError, Log, LogConfig, OpenHint, Stop, partition_metadata, redo};
+use ottla_log::{DiskError, Log, LogConfig, OpenHint, Stop, partition_metadata, redo};
 use ottla_protocol::{Now, Offset, PartitionId, TopicId, Uuid};
 
 /// See the module.
@@ -125,7 +125,7 @@ impl Directories {
                 match folder {
                     PartitionFolder::Current { topic, partition } => {
                         let path = directory.log_directory.path.join(&name);
-                        let owner = read_owner(&*directory.log_directory.disk, &path)?;
+                        let owner = partition_metadata::owner(&*directory.log_directory.disk, &path)?;
                         let folder = FoundFolder { directory: index, topic: owner };
                         if let Some(other) = found.insert((topic, partition), folder) {
                             let other = &directories[other.directory].log_directory.path;
@@ -216,7 +216,7 @@ impl Directories {
         let disk = &log_directory.disk;
         let dir = log_directory.path.join(folder_name(topic, id.index));
         let known = match disk.stat(&dir)? {
-            Some(_) => match read_owner(&**disk, &dir)? {
+            Some(_) => match partition_metadata::owner(&**disk, &dir)? {
                 Some(owner) if owner == id.topic => true,
                 Some(owner) => {
                     set_aside(log_directory, &dir, topic, PartitionId { topic: owner, index: id.index })?;
@@ -270,7 +270,7 @@ impl Directories {
             if disk.stat(&dir)?.is_none() {
                 continue;
             }
-            let owner = read_owner(&**disk, &dir)?;
+            let owner = partition_metadata::owner(&**disk, &dir)?;
             if owner.is_some_and(|owner| wanted(topic, *partition, owner)) {
                 continue;
             }
@@ -305,17 +305,6 @@ impl Directories {
             outcome => outcome,
         }
     }
-}
-
-/// Whose folder it is; `None` where that cannot be read any more.
-fn read_owner(disk: &dyn Disk, dir: &Path) -> Result<Option<TopicId>, DiskError> {
-    partition_metadata::read(disk, dir).or_else(|error| {
-        if !error.is_corrupt() {
-            return Err(error);
-        }
-        tracing::warn!(%error, "a folder does not say whose it is");
-        Ok(None)
-    })
 }
 
 /// Takes a folder out of the way that does not say whose it is: with records in it, it is left to the operator.

@@ -32,6 +32,8 @@ struct Pair {
     is_off: bool,
     filling: Half,
     other: Half,
+    /// Who of those that rely on the other file has been told to bring what is in it into its log.
+    settling: BTreeSet<PartitionId>,
     /// Of the file that was begun last.
     sequence: u64,
 }
@@ -44,8 +46,6 @@ struct Half {
     file: Option<RedoFile>,
     /// Who has something in it that is not in the log's own files.
     relying: BTreeSet<PartitionId>,
-    /// Those of them that have been told to bring it there.
-    settling: BTreeSet<PartitionId>,
 }
 
 /// What comes next.
@@ -98,8 +98,8 @@ impl Shard {
                 self.redo.settled(id);
             }
             self.step(now, id, Input::Flushed(flushed));
-            self.close_more(now);
         }
+        self.close_more(now);
     }
 }
 
@@ -139,10 +139,9 @@ impl Redo {
     /// Everything of this partition is in its log.
     fn settled(&mut self, id: PartitionId) {
         for pair in self.directories.values_mut() {
-            for half in [&mut pair.filling, &mut pair.other] {
-                half.relying.remove(&id);
-                half.settling.remove(&id);
-            }
+            pair.filling.relying.remove(&id);
+            pair.other.relying.remove(&id);
+            pair.settling.remove(&id);
         }
     }
 
@@ -175,6 +174,7 @@ impl Default for Pair {
             is_off: false,
             filling: Half::default(),
             other: Half { number: 1, ..Half::default() },
+            settling: BTreeSet::new(),
             sequence: 0,
         }
     }
@@ -189,18 +189,17 @@ impl Pair {
 
     /// Who is to be told next to bring what it has in the full file into its log.
     fn to_settle(&self) -> Option<PartitionId> {
-        let Half { relying, settling, .. } = &self.other;
-        if settling.len() >= SETTLING_MAX {
+        if self.settling.len() >= SETTLING_MAX {
             return None;
         }
-        relying.iter().find(|id| !settling.contains(id)).copied()
+        self.other.relying.iter().find(|id| !self.settling.contains(id)).copied()
     }
 
     /// `new` stands for a file to be made, by number and sequence.
     fn next(&mut self, new: impl FnOnce(usize, u64) -> RedoTarget) -> Next {
         if self.is_writing || self.waiting.is_empty() {
             let id = self.to_settle().expect("there is something to be done");
-            self.other.settling.insert(id);
+            self.settling.insert(id);
             return Next::Settle(id);
         }
         if self.is_off {

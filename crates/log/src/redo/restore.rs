@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ottla_protocol::batch::{StampedBatch, split};
-use ottla_protocol::{Now, Offset, TopicId};
+use ottla_protocol::{Now, Offset};
 
 use super::REDO_BYTES;
 use super::entry::{self, Entry};
@@ -60,7 +60,7 @@ pub fn restore(
     for (folder, mut entries) in by_folder {
         let place = Place::new(Arc::clone(disk), directory.join(&folder));
         let PartitionFolder::Current { topic, partition } = PartitionFolder::of(&folder) else { continue };
-        let Some(owner) = owner(&place)? else {
+        let Some(owner) = partition_metadata::owner(&*place.disk, &place.dir)? else {
             tracing::info!(folder, "a redo file speaks of a log that is not here any more");
             continue;
         };
@@ -87,14 +87,6 @@ pub fn restore(
     }
     super::remove(&**disk, directory)?;
     Ok(restored)
-}
-
-/// Whose folder it is; `None` where there is none any more, or it does not say.
-fn owner(place: &Place) -> Result<Option<TopicId>, DiskError> {
-    match partition_metadata::read(&*place.disk, &place.dir) {
-        Err(error) if error.is_corrupt() => Ok(None),
-        result => result,
-    }
 }
 
 /// The base of a log's first segment.
@@ -181,7 +173,7 @@ impl Log {
 
 #[cfg(test)]
 mod tests {
-    use ottla_protocol::Uuid;
+    use ottla_protocol::{TopicId, Uuid};
 
     use super::*;
     use crate::disk::{Crash, MemoryDisk};

@@ -37,7 +37,7 @@ pub fn answer(request: DescribeClusterRequest, context: &mut Context<'_>) -> Ans
         return Answer::reply(response);
     }
     for broker in context.image.brokers.values() {
-        if broker.fenced && !request.include_fenced_brokers {
+        if !super::metadata::is_named(broker, context) && !request.include_fenced_brokers {
             continue;
         }
         let Some(endpoint) = broker.endpoint(&listener.name) else { continue };
@@ -46,7 +46,8 @@ pub fn answer(request: DescribeClusterRequest, context: &mut Context<'_>) -> Ans
             host: endpoint.host.clone(),
             port: i32::from(endpoint.port),
             rack: broker.rack.clone(),
-            is_fenced: broker.fenced,
+            // Whoever has not asked for fenced brokers is told of none, and could not read it before v2.
+            is_fenced: broker.fenced && request.include_fenced_brokers,
         });
     }
     Answer::reply(response)

@@ -112,7 +112,7 @@ fn respond(request: &MetadataRequest, context: &Context<'_>) -> MetadataResponse
 
 /// Whether clients are told of a broker. This one, which answers, names itself while it leaves as the last of all:
 /// librdkafka forgets everybody that an answer does not name, and would have nobody left to ask.
-fn is_named(broker: &Broker, context: &Context<'_>) -> bool {
+pub fn is_named(broker: &Broker, context: &Context<'_>) -> bool {
     let is_last = || broker.id == context.node.id && context.image.brokers.values().all(|other| other.fenced);
     !broker.fenced || is_last()
 }

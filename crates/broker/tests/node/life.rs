@@ -6,7 +6,8 @@ use ottla_log::{Disk, MemoryDisk};
 use ottla_protocol::codec::{Reader, Writer};
 use ottla_protocol::header::RequestHeader;
 use ottla_protocol::messages::{
-    ApiVersionsRequest, FetchRequest, InitProducerIdRequest, MetadataRequest, ProduceRequest,
+    ApiVersionsRequest, DescribeClusterRequest, FetchRequest, InitProducerIdRequest, MetadataRequest,
+    ProduceRequest,
 };
 use ottla_protocol::{Message, Uuid};
 
@@ -74,6 +75,9 @@ fn a_node_that_stops_still_says_where_it_is() {
     let partition = &answer.topics[0].partitions[0];
     assert_eq!(partition.leader_id, -1, "it leads no more: {partition:?}");
     assert_eq!(answer.brokers.iter().map(|broker| broker.node_id).collect::<Vec<_>>(), [1]);
+    assert_eq!(answer.controller_id, 1);
+    let answer = world.call(&DescribeClusterRequest::default(), 0);
+    assert_eq!(answer.brokers.iter().map(|broker| broker.broker_id).collect::<Vec<_>>(), [1]);
     assert_eq!(answer.controller_id, 1);
     while world.run_held() > 0 {}
     world.held = None;
